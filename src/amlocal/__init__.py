@@ -1,0 +1,1 @@
+"""Azure ML on this machine. Knows nothing of fine-tuning."""

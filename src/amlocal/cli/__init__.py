@@ -1,0 +1,1 @@
+"""The amlocal command line."""

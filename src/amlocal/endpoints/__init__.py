@@ -1,0 +1,1 @@
+"""Online endpoints: scoring processes and the router before them."""

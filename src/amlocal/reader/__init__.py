@@ -1,0 +1,1 @@
+"""From job YAML to frozen dataclasses."""
