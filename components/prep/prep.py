@@ -1,0 +1,91 @@
+"""Prep: read a data set, name its labels, split it, tokenise it once.
+
+Example:
+    python components/prep/prep.py --data data/customer_messages --label_column intent --text_column message \
+        --dataset build/dataset
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from finetune.checkpoints import EMBEDDED_NAME
+from finetune.data.labels import AS_IS
+from finetune.data.prepare import PrepareRequest, prepare
+from finetune.data.sources import HubDataset
+from finetune.errors import InputError
+from finetune.stage import parse_arguments, run_stage
+
+NO_HUB_DATASET = "none"
+
+
+@dataclass(frozen=True)
+class PrepArguments:
+    """The command line of prep."""
+
+    dataset: str = field(metadata={"help": "output folder: tokenised splits, test texts and dataset.json"})
+    data: str | None = field(
+        default=None,
+        metadata={
+            "help": "csv, tsv, jsonl (each also .gz) or parquet file; a folder of <split>.<format>; or a `datasets` folder"
+        },
+    )
+    hub_dataset: str = field(
+        default=NO_HUB_DATASET, metadata={"help": "hub id of a data set, used instead of --data; 'none' for --data"}
+    )
+    hub_config: str | None = field(default=None, metadata={"help": "configuration of the hub data set"})
+    hub_revision: str | None = field(default=None, metadata={"help": "revision of the hub data set; pin it"})
+    task: str = field(
+        default="text-classification", metadata={"help": "text-classification or text-pair-classification"}
+    )
+    text_column: str = field(default="text", metadata={"help": "column of the text"})
+    text_pair_column: str = field(
+        default="text_pair", metadata={"help": "column of the second text; read by text-pair-classification only"}
+    )
+    label_column: str = field(default="label", metadata={"help": "column of the label or rating"})
+    label_mapping: str = field(
+        default=AS_IS,
+        metadata={"help": "'as-is', names ('0:different,1:same') or rating thresholds ('<=2:negative,>=4:positive')"},
+    )
+    checkpoint: str = field(
+        default=EMBEDDED_NAME, metadata={"help": "hub id or folder whose tokenizer is used; train takes the same"}
+    )
+    max_length: int | None = field(
+        default=None, metadata={"help": "tokens kept of a row; default: what the model takes, at most 512"}
+    )
+    validation_share: float = field(
+        default=0.1, metadata={"help": "share of train for validation where the data has no validation split"}
+    )
+    test_share: float = field(
+        default=0.1, metadata={"help": "share of train for test where the data has no test split"}
+    )
+    seed: int = field(default=42, metadata={"help": "seed of the cuts"})
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run prep."""
+    arguments = parse_arguments(PrepArguments, argv, __doc__)
+    source: Path | HubDataset
+    if arguments.hub_dataset != NO_HUB_DATASET:
+        source = HubDataset(arguments.hub_dataset, arguments.hub_config, arguments.hub_revision)
+    elif arguments.data is not None:
+        source = Path(arguments.data)
+    else:
+        raise InputError("neither --data nor --hub_dataset is given; expected one of them")
+    request = PrepareRequest(
+        task=arguments.task,
+        source=source,
+        source_columns={"text": arguments.text_column, "text_pair": arguments.text_pair_column},
+        label_column=arguments.label_column,
+        label_mapping=arguments.label_mapping,
+        checkpoint=arguments.checkpoint,
+        max_length=arguments.max_length,
+        validation_share=arguments.validation_share,
+        test_share=arguments.test_share,
+        seed=arguments.seed,
+    )
+    prepare(request, Path(arguments.dataset))
+
+
+if __name__ == "__main__":
+    run_stage(main)

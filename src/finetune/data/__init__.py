@@ -1,0 +1,1 @@
+"""From files or a hub data set to tokenised splits with a manifest."""

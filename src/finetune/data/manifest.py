@@ -1,0 +1,87 @@
+"""`dataset.json`: what prep hands on, and its reader for the stages after it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from finetune.errors import InputError
+from finetune.files import read_json, write_json
+
+MANIFEST = "dataset.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """What is known of one split."""
+
+    origin: str
+    rows: int
+    labels: Mapping[str, int]
+    """Rows of each label, in label order."""
+    dropped: Mapping[str, int]
+    """Rows left out, by reason."""
+    sha256: str
+    """Digest of texts and labels, row by row: see `examples_sha256`."""
+    tokens_mean: float | None = None
+    """Mean length in tokens after truncation; None for the test split, which is handed on as text."""
+    truncated_share: float | None = None
+    """Share of rows that were cut to `max_length`."""
+
+
+@dataclass(frozen=True)
+class DatasetManifest:
+    """The contents of `dataset.json`."""
+
+    task: str
+    text_columns: tuple[str, ...]
+    labels: tuple[str, ...]
+    """Label names; a label's id is its position."""
+    splits: Mapping[str, SplitSummary]
+    checkpoint: str
+    """The checkpoint whose tokenizer was used."""
+    tokenizer_sha256: str
+    max_length: int
+    """Tokens."""
+    source: str
+    label_mapping: str
+    seed: int
+    format: int = FORMAT
+
+
+def write_manifest(folder: Path, manifest: DatasetManifest) -> None:
+    """Write `dataset.json` into the data set's folder."""
+    write_json(folder / MANIFEST, asdict(manifest))
+
+
+def read_manifest(folder: Path) -> DatasetManifest:
+    """Read `dataset.json`.
+
+    Raises:
+        InputError: the file is missing, broken, or of another format.
+    """
+    path = folder / MANIFEST
+    value = read_json(path, "the manifest that prep writes")
+    if value.get("format") != FORMAT:
+        raise InputError(f"{path}: format {value.get('format')!r}; expected {FORMAT}: run prep again")
+    try:
+        splits = {name: SplitSummary(**summary) for name, summary in value.pop("splits").items()}
+        value["text_columns"], value["labels"] = tuple(value["text_columns"]), tuple(value["labels"])
+        return DatasetManifest(splits=splits, **value)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: {error}; expected the manifest that prep writes") from None
+
+
+def examples_sha256(frame: pd.DataFrame) -> str:
+    """Return the SHA-256 of a split's rows: each row's values as a JSON list on a line, in order.
+
+    It depends on texts and labels alone, not on a file format or a tokenizer, so equal rows have equal digests anywhere.
+    """
+    digest = hashlib.sha256()
+    for row in frame.itertuples(index=False):
+        digest.update(json.dumps(list(row), ensure_ascii=False).encode() + b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,230 @@
+"""Reading tables: csv, tsv, jsonl, parquet, a folder of split files, a `datasets` folder, or a hub data set.
+
+Every reader returns plain pandas frames with the source's own columns; a broken row is reported with its file and line.
+"""
+
+import csv
+import gzip
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from finetune.errors import InputError
+
+SPLITS = ("train", "validation", "test")
+_ALIASES = {"train": "train", "training": "train", "validation": "validation", "valid": "validation"}
+_ALIASES |= {"val": "validation", "dev": "validation", "test": "test"}
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """One table as it was read."""
+
+    origin: str
+    """Where it came from, for messages: a file's path, or hub id and split."""
+    frame: pd.DataFrame
+    first_line: int | None
+    """Line of row 0 in the file, where a row is a line; None for formats without lines."""
+
+    def place(self, row: int) -> str:
+        """Return "file:line" or "file: row n" (counted from 1) for a row's index."""
+        if self.first_line is None:
+            return f"{self.origin}: row {row + 1}"
+        return f"{self.origin}:{row + self.first_line}"
+
+
+@dataclass(frozen=True)
+class HubDataset:
+    """A data set on the Hugging Face hub."""
+
+    name: str
+    config: str | None = None
+    revision: str | None = None
+
+
+def read_path(path: Path) -> dict[str, SourceTable]:
+    """Read a file, a folder of split files, or a folder written by `datasets`' `save_to_disk`.
+
+    Args:
+        path: a file becomes the split "train"; a folder is searched for <split>.<format>, where split is train,
+            validation (valid, val, dev) or test.
+
+    Returns:
+        The tables by split name; "train" is always there.
+
+    Raises:
+        InputError: nothing readable there, two files for one split, or a broken file (with its line).
+    """
+    if path.is_file():
+        return {"train": _read_file(path)}
+    if not path.is_dir():
+        raise InputError(f"--data {path}: no such file or folder")
+    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
+        return _read_datasets_folder(path)
+    files = sorted(entry for entry in path.iterdir() if entry.is_file() and _reader_of(entry) is not None)
+    tables: dict[str, SourceTable] = {}
+    for file in files:
+        split = _ALIASES.get(file.name.split(".")[0].lower())
+        if split is None:
+            continue
+        if split in tables:
+            raise InputError(f"{file}: a second file for the split {split!r}; the first is {tables[split].origin}")
+        tables[split] = _read_file(file)
+    if not tables and len(files) == 1:
+        return {"train": _read_file(files[0])}
+    if "train" not in tables:
+        found = ", ".join(file.name for file in files) or "no data file"
+        raise InputError(f"--data {path}: found {found}; expected train with one of the endings {_suffix_list()}, or a single file")
+    return tables
+
+
+def read_hub(hub: HubDataset) -> dict[str, SourceTable]:
+    """Read a data set from the hub with `datasets.load_dataset`, which runs no code of the data set's.
+
+    Raises:
+        InputError: the hub cannot be reached, or has no such data set.
+    """
+    import datasets
+
+    try:
+        loaded = datasets.load_dataset(hub.name, hub.config, revision=hub.revision)
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"--hub_dataset {hub.name}: cannot be loaded: {first_line}") from None
+    return _from_dataset_dict(loaded, hub.name)
+
+
+def _read_datasets_folder(path: Path) -> dict[str, SourceTable]:
+    import datasets
+
+    try:
+        loaded = datasets.load_from_disk(str(path))
+    except (OSError, ValueError) as error:
+        raise InputError(f"--data {path}: not readable as a `datasets` folder: {error}") from None
+    if isinstance(loaded, datasets.Dataset):
+        loaded = datasets.DatasetDict({"train": loaded})
+    return _from_dataset_dict(loaded, str(path))
+
+
+def _from_dataset_dict(loaded: Any, origin: str) -> dict[str, SourceTable]:
+    tables = {}
+    for name, split in loaded.items():
+        if (known := _ALIASES.get(name)) is None:
+            continue
+        frame = split.to_pandas()
+        for column, feature in split.features.items():
+            if type(feature).__name__ == "ClassLabel":
+                # An unlabelled row of a hub data set carries -1.
+                frame[column] = [feature.int2str(int(value)) if value >= 0 else None for value in frame[column]]
+        tables[known] = SourceTable(f"{origin}[{name}]", frame, None)
+    if "train" not in tables:
+        raise InputError(f"{origin}: found the splits {', '.join(loaded)}; expected train")
+    return tables
+
+
+def _read_file(path: Path) -> SourceTable:
+    reader = _reader_of(path)
+    if reader is None:
+        raise InputError(f"{path}: unknown format; expected {_suffix_list()}")
+    try:
+        return reader(path)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}:{_line_of_byte(path, error)}: not UTF-8: {error.reason}") from None
+    except (gzip.BadGzipFile, EOFError) as error:
+        raise InputError(f"{path}: broken gzip file: {error}") from None
+
+
+def _read_jsonl(path: Path) -> SourceTable:
+    rows: list[Mapping[str, Any]] = []
+    line_number = 0
+    with _open(path) as stream:
+        for line_number, raw in enumerate(stream, start=1):
+            if not raw.strip():
+                raise InputError(f"{path}:{line_number}: empty line; expected a JSON object")
+            try:
+                row = json.loads(raw)
+            except json.JSONDecodeError as error:
+                raise InputError(f"{path}:{line_number}: not JSON: {error.msg} at column {error.colno}") from None
+            if not isinstance(row, dict):
+                raise InputError(f"{path}:{line_number}: found a {type(row).__name__}; expected a JSON object")
+            rows.append(row)
+    return SourceTable(str(path), pd.DataFrame.from_records(rows), 1)
+
+
+def _read_csv(path: Path) -> SourceTable:
+    return _read_delimited(path, delimiter=",", quoting=csv.QUOTE_MINIMAL)
+
+
+def _read_tsv(path: Path) -> SourceTable:
+    # GLUE's tab-separated files hold bare quotation marks: a quote there is a character of the text.
+    return _read_delimited(path, delimiter="\t", quoting=csv.QUOTE_NONE)
+
+
+def _read_delimited(path: Path, delimiter: str, quoting: int) -> SourceTable:
+    rows: list[list[str]] = []
+    with _open(path, newline="") as stream:
+        reader = csv.reader(stream, delimiter=delimiter, quoting=quoting, strict=True)
+        try:
+            header = next(reader, None)
+            if header is None:
+                raise InputError(f"{path}: empty file; expected a header line")
+            for row in reader:
+                if len(row) != len(header):
+                    raise InputError(
+                        f"{path}:{reader.line_num}: found {len(row)} fields; expected {len(header)}, as in the header"
+                    )
+                rows.append(row)
+        except csv.Error as error:
+            raise InputError(f"{path}:{reader.line_num}: {error}") from None
+    has_line_breaks = reader.line_num != len(rows) + 1
+    return SourceTable(str(path), pd.DataFrame(rows, columns=header), None if has_line_breaks else 2)
+
+
+def _read_parquet(path: Path) -> SourceTable:
+    import pyarrow.lib
+
+    try:
+        return SourceTable(str(path), pd.read_parquet(path), None)
+    except (pyarrow.lib.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path}: not readable as parquet: {error}") from None
+
+
+def _readers() -> dict[str, Callable[[Path], SourceTable]]:
+    return {
+        ".csv": _read_csv,
+        ".tsv": _read_tsv,
+        ".jsonl": _read_jsonl,
+        ".csv.gz": _read_csv,
+        ".tsv.gz": _read_tsv,
+        ".jsonl.gz": _read_jsonl,
+        ".parquet": _read_parquet,
+    }
+
+
+def _reader_of(path: Path) -> Callable[[Path], SourceTable] | None:
+    return next((reader for suffix, reader in _readers().items() if path.name.lower().endswith(suffix)), None)
+
+
+def _suffix_list() -> str:
+    return "|".join(_readers())
+
+
+def _open(path: Path, newline: str | None = None) -> Any:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline=newline)
+    return path.open(encoding="utf-8-sig", newline=newline)
+
+
+def _line_of_byte(path: Path, error: UnicodeDecodeError) -> int:
+    opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return number
+    raise error

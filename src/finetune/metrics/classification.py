@@ -1,0 +1,88 @@
+"""Metrics of single-label classification, all from scikit-learn."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.metrics import (
+    accuracy_score,
+    f1_score,
+    log_loss,
+    matthews_corrcoef,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
+
+CLASSIFICATION_METRICS = ("accuracy", "f1_macro", "f1_weighted", "mcc", "auc_weighted", "log_loss")
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities of shape (n, labels) in float64 from logits of the same shape."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    exponentials = np.exp(shifted)
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def classification_metrics(labels: Sequence[str], true: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Measure predictions.
+
+    Args:
+        labels: the label names; a label's id is its position.
+        true: label ids, shape (n,).
+        probabilities: shape (n, len(labels)), rows summing to 1.
+
+    Returns:
+        accuracy, f1_macro and f1_weighted, mcc (Matthews), log_loss (natural logarithm), and auc_weighted: the one-vs-rest
+        area under the ROC curve, averaged with each label's count as its weight, as Azure's automated ML defines it
+        (learn.microsoft.com/azure/machine-learning/how-to-understand-automated-ml). auc_weighted is absent when a label
+        has no row: there is no curve for it, and no number is better than a wrong one.
+    """
+    ids = np.arange(len(labels))
+    predicted = probabilities.argmax(axis=1)
+    metrics = {
+        "accuracy": accuracy_score(true, predicted),
+        "f1_macro": f1_score(true, predicted, labels=ids, average="macro", zero_division=0),
+        "f1_weighted": f1_score(true, predicted, labels=ids, average="weighted", zero_division=0),
+        "mcc": matthews_corrcoef(true, predicted),
+        "log_loss": log_loss(true, probabilities, labels=ids),
+    }
+    if len(np.unique(true)) == len(labels):
+        if len(labels) == 2:
+            metrics["auc_weighted"] = roc_auc_score(true, probabilities[:, 1])
+        else:
+            metrics["auc_weighted"] = roc_auc_score(true, probabilities, labels=ids, multi_class="ovr", average="weighted")
+    return {name: float(metrics[name]) for name in CLASSIFICATION_METRICS if name in metrics}
+
+
+def per_label_metrics(labels: Sequence[str], true: np.ndarray, predicted: np.ndarray) -> list[dict[str, float | str]]:
+    """Return precision, recall, F1 and support (rows) of each label, in label order.
+
+    Args:
+        labels: the label names.
+        true: label ids, shape (n,).
+        predicted: label ids, shape (n,).
+    """
+    precision, recall, f1, support = precision_recall_fscore_support(
+        true, predicted, labels=np.arange(len(labels)), zero_division=0
+    )
+    return [
+        {
+            "label": label,
+            "precision": float(precision[i]),
+            "recall": float(recall[i]),
+            "f1": float(f1[i]),
+            "support": int(support[i]),
+        }
+        for i, label in enumerate(labels)
+    ]
+
+
+def majority_class_metrics(labels: Sequence[str], train_counts: Sequence[int], true: np.ndarray) -> dict[str, float]:
+    """Measure the baseline that always answers the label most frequent in training, with the training frequencies.
+
+    Args:
+        labels: the label names.
+        train_counts: rows of each label in the training split, in label order.
+        true: label ids of the measured rows, shape (n,).
+    """
+    frequencies = np.asarray(train_counts, dtype=np.float64) / sum(train_counts)
+    return classification_metrics(labels, true, np.tile(frequencies, (len(true), 1)))

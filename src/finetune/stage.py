@@ -1,0 +1,48 @@
+"""What every stage's `main` does around its own work: arguments in, one clear message out."""
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from finetune.errors import InputError
+
+
+def run_stage(main: Callable[[Sequence[str]], None]) -> None:
+    """Run a stage's main function as a process.
+
+    Args:
+        main: takes the command line without the program's name and returns nothing.
+
+    Raises:
+        SystemExit: status 0 when main returns, 1 with the message on stderr when it raises `InputError`.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    for chatty in ("azure", "urllib3", "httpx", "mlflow"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    try:
+        main(sys.argv[1:])
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(1)
+
+
+def parse_arguments(dataclass_type: type, argv: Sequence[str], description: str | None) -> Any:
+    """Parse a command line into one dataclass with `transformers.HfArgumentParser`.
+
+    Args:
+        dataclass_type: the stage's arguments; `metadata={"help": …}` of a field explains it in `--help`.
+        argv: the command line without the program's name.
+        description: what the stage does, for `--help`.
+
+    Returns:
+        An instance of `dataclass_type`.
+
+    Raises:
+        SystemExit: status 2 on an unknown or missing argument, 0 after `--help`.
+    """
+    from transformers import HfArgumentParser
+
+    parser = HfArgumentParser(dataclass_type, description=description)
+    (arguments,) = parser.parse_args_into_dataclasses(list(argv), look_for_args_file=False)
+    return arguments

@@ -1,0 +1,68 @@
+"""An MLflow model of a Hugging Face sequence classifier, as code: no pickle, no import of this project.
+
+MLflow copies this file into the model's folder and runs it there (mlflow.org/docs/latest/ml/model/models-from-code).
+The folder is complete: this code, the checkpoint in safetensors, the tokenizer.
+"""
+
+import mlflow
+import numpy as np
+import pandas as pd
+import torch
+from mlflow.pyfunc import PythonModel
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+
+class SequenceClassifier(PythonModel):
+    """Answers a frame of texts with label, score and the probabilities of all labels."""
+
+    def load_context(self, context):
+        """Load the checkpoint; `context.model_config` gives text_columns, max_length (tokens) and batch_size (rows)."""
+        folder = context.artifacts["checkpoint"]
+        config = context.model_config
+        self.text_columns = list(config["text_columns"])
+        self.max_length = int(config["max_length"])
+        self.batch_size = int(config["batch_size"])
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=False, use_safetensors=True)
+        self.model = model.to(self.device).float().eval()
+        self.labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
+
+    def predict(self, context, model_input, params=None):
+        """Return a frame with a row per input row.
+
+        Columns: label (str), score (the label's probability), probabilities (list of float, in the order of `labels` in
+        the model's metadata).
+        """
+        frame = pd.DataFrame(model_input)
+        columns = [frame[name].astype(str).tolist() for name in self.text_columns]
+        probabilities = self._probabilities(columns)
+        best = probabilities.argmax(axis=1)
+        return pd.DataFrame(
+            {
+                "label": [self.labels[i] for i in best],
+                "score": probabilities[np.arange(len(best)), best],
+                "probabilities": probabilities.tolist(),
+            }
+        )
+
+    @torch.inference_mode()
+    def _probabilities(self, columns):
+        rows = len(columns[0])
+        # Batches of like length waste little on padding; results are put back into the caller's order.
+        order = sorted(range(rows), key=lambda row: sum(len(column[row]) for column in columns))
+        result = np.zeros((rows, len(self.labels)), dtype=np.float64)
+        for start in range(0, rows, self.batch_size):
+            batch = order[start : start + self.batch_size]
+            encoded = self.tokenizer(
+                *[[column[row] for row in batch] for column in columns],
+                truncation=True,
+                max_length=self.max_length,
+                padding=True,
+                return_tensors="pt",
+            ).to(self.device)
+            result[batch] = self.model(**encoded).logits.double().softmax(dim=-1).cpu().numpy()
+        return result
+
+
+mlflow.models.set_model(SequenceClassifier())

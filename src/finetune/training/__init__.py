@@ -1,0 +1,1 @@
+"""From a tokenised data set and a checkpoint to a model folder."""
