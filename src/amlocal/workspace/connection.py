@@ -1,0 +1,78 @@
+"""How to reach a running workspace, and the environment that points Azure's clients at it."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from amlocal.workspace import names
+
+
+@dataclass(frozen=True)
+class WorkspaceConnection:
+    """Address and key of a running workspace.
+
+    Attributes:
+        home: The ``--home`` folder that holds its state.
+        subscription_id: Subscription id for ``MLClient``.
+        resource_group: Resource group for ``MLClient``.
+        workspace_name: Workspace name for ``MLClient``.
+        mlflow_tracking_uri: MLflow server; wants the key as bearer token.
+        scoring_base_url: Router of the online endpoints.
+        key: The workspace's secret; never log it.
+        proxy_url: CONNECT proxy that knows the workspace's host names; contains the key.
+        ca_bundle: PEM file with the usual certificate authorities and the workspace's own.
+    """
+
+    home: Path
+    subscription_id: str
+    resource_group: str
+    workspace_name: str
+    mlflow_tracking_uri: str
+    scoring_base_url: str
+    key: str = field(repr=False)
+    proxy_url: str = field(repr=False)
+    ca_bundle: Path
+
+    def client_environment(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Return the variables that make unmodified clients talk to this workspace.
+
+        They serve azure-ai-ml, azure-identity, azureml-mlflow and mlflow, and are to be laid over the
+        environment of the process that uses those.
+
+        Args:
+            base: Environment they will be laid over, for variables that are extended rather than replaced.
+                Default: this process's.
+        """
+        base = os.environ if base is None else base
+        metadata = f"https://{names.MANAGEMENT_HOST}/metadata/endpoints?api-version=2022-09-01"
+        direct = _extend_no_proxy(base.get("NO_PROXY") or base.get("no_proxy") or "")
+        return {
+            "ARM_CLOUD_METADATA_URL": metadata,
+            "AZUREML_CURRENT_CLOUD": names.CLOUD,
+            "REQUESTS_CA_BUNDLE": str(self.ca_bundle),
+            "SSL_CERT_FILE": str(self.ca_bundle),
+            "CURL_CA_BUNDLE": str(self.ca_bundle),
+            "HTTPS_PROXY": self.proxy_url,
+            "https_proxy": self.proxy_url,
+            "NO_PROXY": direct,
+            "no_proxy": direct,
+            # What azure-identity looks for on an Azure ML compute.
+            "MSI_ENDPOINT": f"https://{names.IDENTITY_HOST}/msi/token",
+            "MSI_SECRET": self.key,
+            # The on-behalf-of credential sends no secret, so the address has to carry it.
+            "OBO_ENDPOINT": f"https://{names.IDENTITY_HOST}/obo/{self.key}/token",
+            "AZUREML_ARM_SUBSCRIPTION": self.subscription_id,
+            "AZUREML_ARM_RESOURCEGROUP": self.resource_group,
+            "AZUREML_ARM_WORKSPACE_NAME": self.workspace_name,
+            "MLFLOW_TRACKING_URI": self.mlflow_tracking_uri,
+            "MLFLOW_TRACKING_TOKEN": self.key,
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "DO_NOT_TRACK": "true",
+        }
+
+
+def _extend_no_proxy(value: str) -> str:
+    entries = [entry.strip() for entry in value.split(",") if entry.strip()]
+    entries += [host for host in ("127.0.0.1", "localhost") if host not in entries]
+    return ",".join(entries)

@@ -1,0 +1,105 @@
+"""Where the workspace keeps its state under the user's ``--home``, and how files there are written."""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of one workspace.
+
+    Attributes:
+        home: The folder given by ``--home``, absolute.
+    """
+
+    home: Path
+
+    @property
+    def root(self) -> Path:
+        """Folder of everything the workspace stores."""
+        return self.home / "workspace"
+
+    @property
+    def connection_file(self) -> Path:
+        """``workspace.json``: key, ports and process of the daemon; readable by its owner only."""
+        return self.root / "workspace.json"
+
+    @property
+    def start_lock(self) -> Path:
+        """Held by whoever starts or stops the daemon."""
+        return self.root / "start.lock"
+
+    @property
+    def daemon_lock(self) -> Path:
+        """Held by the daemon as long as it lives; the system releases it even after kill -9."""
+        return self.root / "daemon.lock"
+
+    @property
+    def log_file(self) -> Path:
+        """The daemon's one log file."""
+        return self.root / "daemon.log"
+
+    @property
+    def tls(self) -> Path:
+        """Certificates."""
+        return self.root / "tls"
+
+    @property
+    def ca_bundle(self) -> Path:
+        """Certificate authorities that clients of the workspace trust: the usual ones and its own."""
+        return self.tls / "ca-bundle.pem"
+
+    @property
+    def database(self) -> Path:
+        """The resource store."""
+        return self.root / "store.db"
+
+    @property
+    def blobs(self) -> Path:
+        """Contents of blobs."""
+        return self.root / "blobs"
+
+    @property
+    def models(self) -> Path:
+        """Registered models as folders, one per version, shared by all deployments."""
+        return self.root / "models"
+
+    @property
+    def deployments(self) -> Path:
+        """Code and logs of deployments."""
+        return self.root / "deployments"
+
+    @property
+    def mlflow(self) -> Path:
+        """MLflow's database and artifacts."""
+        return self.root / "mlflow"
+
+    def create(self) -> None:
+        """Create the folders; the root is closed to other users because it holds keys."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.root.chmod(0o700)
+        for folder in (self.tls, self.blobs, self.models, self.deployments, self.mlflow):
+            folder.mkdir(exist_ok=True)
+
+
+def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Replace a file so that a reader, or a crash, sees the old contents or the new ones and nothing between.
+
+    Args:
+        path: File to replace; its folder must exist.
+        data: New contents.
+        mode: Permission bits of the new file.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(mode)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,128 @@
+"""MLflow's own tracking server under ``/mlflow``, behind the workspace's key; a child process of the daemon.
+
+A process of its own because mlflow takes seconds to import (the daemon answers meanwhile) and works in
+threads whose garbage and locks would be felt by scoring requests.
+"""
+
+import argparse
+import base64
+import os
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from amlocal.endpoints.parent_watch import end_with_parent
+from amlocal.workspace.credentials import matches
+
+PREFIX = "/mlflow"
+KEY_VARIABLE = "AMLOCAL_WORKSPACE_KEY"
+
+
+def guarded(app: ASGIApp, key: str) -> ASGIApp:
+    """Wrap an application: mounted under ``/mlflow``, and 401 without the key.
+
+    The key is accepted as bearer token (mlflow's clients) and as password of basic authentication (a
+    browser).
+
+    Args:
+        app: MLflow's application; sees paths as if it were mounted at the root.
+        key: The workspace's key.
+    """
+
+    async def wrapper(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await app(scope, receive, send)
+            return
+        path: str = scope.get("path", "")
+        if scope["type"] != "http" or not (path == PREFIX or path.startswith(PREFIX + "/")):
+            await _answer(send, 404, b"not found")
+        elif not _has_key(scope, key):
+            await _answer(send, 401, b"the workspace's key is missing or wrong")
+        else:
+            stripped = path.removeprefix(PREFIX) or "/"
+            await app({**scope, "path": stripped, "raw_path": stripped.encode()}, receive, send)
+
+    return wrapper
+
+
+def _has_key(scope: Scope, key: str) -> bool:
+    header = next((value for name, value in scope["headers"] if name == b"authorization"), b"").decode(
+        "latin-1"
+    )
+    kind, _, credential = header.partition(" ")
+    if kind.lower() == "bearer":
+        return matches(credential, key)
+    if kind.lower() == "basic":
+        try:
+            _, _, password = base64.b64decode(credential).decode().partition(":")
+        except ValueError:
+            return False
+        return matches(password, key)
+    return False
+
+
+async def _answer(send: Send, status: int, text: bytes) -> None:
+    headers = [(b"content-type", b"text/plain")]
+    if status == 401:
+        headers.append((b"www-authenticate", b'Basic realm="amlocal"'))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": text})
+
+
+def load_mlflow(folder: Path) -> ASGIApp:
+    """Import mlflow's server and bring its database to the current schema.
+
+    Args:
+        folder: Where database and artifacts are kept.
+
+    Returns:
+        MLflow's application, ready to answer.
+    """
+    database = f"sqlite:///{folder / 'mlflow.db'}"
+    artifacts = folder / "artifacts"
+    artifacts.mkdir(parents=True, exist_ok=True)
+    # mlflow reads its settings from variables when its modules are imported; there is no other way in.
+    os.environ.update(
+        {
+            "_MLFLOW_SERVER_FILE_STORE": database,
+            "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+            "_MLFLOW_SERVER_ARTIFACT_DESTINATION": artifacts.as_uri(),
+            "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "DO_NOT_TRACK": "true",
+        }
+    )
+    from mlflow.server import handlers
+    from mlflow.server.fastapi_app import app
+
+    handlers.initialize_backend_stores(database, default_artifact_root="mlflow-artifacts:/")
+    result: ASGIApp = app
+    return result
+
+
+def main(arguments: list[str]) -> None:
+    """Serve MLflow on an inherited listening socket, so that the address outlives this process.
+
+    Args:
+        arguments: Command line without the program's name.
+    """
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="where database and artifacts are kept")
+    parser.add_argument("--socket", type=int, required=True, help="file descriptor of the listening socket")
+    options = parser.parse_args(arguments)
+    end_with_parent()
+    key = os.environ.pop(KEY_VARIABLE)
+    app = guarded(load_mlflow(options.folder), key)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=3
+    )
+    listener = socket.socket(fileno=options.socket)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

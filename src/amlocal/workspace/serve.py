@@ -1,0 +1,221 @@
+"""The workspace's daemon: ``python -m amlocal.workspace.serve --home DIR``."""
+
+import argparse
+import asyncio
+import contextlib
+import functools
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import filelock
+import httpx
+import psutil
+import uvicorn
+from starlette.types import ASGIApp
+
+from amlocal.endpoints.process import Child, spawn
+from amlocal.workspace import proxy
+from amlocal.workspace.application import https_app
+from amlocal.workspace.certificates import ensure_certificates
+from amlocal.workspace.daemon_record import LISTENERS, DaemonRecord, new_record, read_record, write_record
+from amlocal.workspace.layout import Layout
+from amlocal.workspace.mlflow_server import KEY_VARIABLE
+
+MLFLOW_READY_SECONDS = 60.0
+MLFLOW_STOP_SECONDS = 5.0
+REQUEST_STOP_SECONDS = 5
+BACKLOG = 512
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: list[str]) -> int:
+    """Serve one workspace until SIGTERM or SIGINT.
+
+    Args:
+        arguments: Command line without the program's name.
+
+    Returns:
+        The exit code.
+    """
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", type=Path, required=True, help="folder that holds the workspace's state")
+    parser.add_argument("--refuse-egress", action="store_true", help="let the proxy pass no other hosts")
+    options = parser.parse_args(arguments)
+    # One request line per request belongs to the caller's log, not to the daemon's.
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for noisy in ("httpx", "httpcore", "uvicorn", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    layout = Layout(options.home.resolve())
+    layout.create()
+    try:
+        with filelock.FileLock(layout.daemon_lock, timeout=2):
+            asyncio.run(serve(layout, allow_egress=not options.refuse_egress))
+    except filelock.Timeout:
+        print(f"another workspace already serves {layout.home}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def serve(layout: Layout, *, allow_egress: bool) -> None:
+    """Run the listeners until asked to stop.
+
+    Args:
+        layout: Where the workspace keeps its state.
+        allow_egress: Whether the proxy passes other hosts.
+    """
+    began = time.monotonic()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    record = read_record(layout) or new_record()
+    listeners = {name: bind_loopback(record.ports.get(name, 0)) for name in LISTENERS}
+    ports = {name: listener.getsockname()[1] for name, listener in listeners.items()}
+    settings = proxy.ProxySettings(record.key, ports["https"], allow_egress, proxy.upstream_from(os.environ))
+    async with contextlib.AsyncExitStack() as stack:
+        # mlflow takes longest, so it starts first and loads while the rest is set up.
+        await stack.enter_async_context(running_mlflow(layout, record.key, listeners["mlflow"]))
+        certificate, private_key = ensure_certificates(layout)
+        app = https_app(record.key)
+        tls = {"ssl_certfile": certificate, "ssl_keyfile": private_key}
+        await stack.enter_async_context(running_http(app, listeners["https"], tls))
+        await stack.enter_async_context(running_proxy(settings, listeners["proxy"]))
+        await wait_for_mlflow(ports["mlflow"], record.key)
+        process = psutil.Process()
+        write_record(layout, DaemonRecord(record.key, ports, process.pid, process.create_time()))
+        log.info("ready after %.1f s, ports %s", time.monotonic() - began, ports)
+        await stopping.wait()
+        log.info("stopping")
+    write_record(layout, DaemonRecord(record.key, ports))
+    log.info("stopped")
+
+
+def bind_loopback(port: int) -> socket.socket:
+    """Bind a listening socket on 127.0.0.1.
+
+    Args:
+        port: Port of the last time, or 0 for any. When it has been taken meanwhile, the system gives another.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError:
+        listener.bind(("127.0.0.1", 0))
+    listener.listen(BACKLOG)
+    return listener
+
+
+@contextlib.asynccontextmanager
+async def running_http(
+    app: ASGIApp, listener: socket.socket, tls: Mapping[str, Path] | None = None
+) -> AsyncIterator[None]:
+    """Serve an application while the context lasts, without uvicorn's own handling of signals.
+
+    Args:
+        app: What to serve.
+        listener: Listening socket; closed at the end.
+        tls: uvicorn's settings for https; ``None`` serves http.
+    """
+    config = uvicorn.Config(
+        app,
+        access_log=False,
+        log_config=None,
+        lifespan="off",
+        timeout_graceful_shutdown=REQUEST_STOP_SECONDS,
+        **(tls or {}),  # type: ignore[arg-type]
+    )
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup(sockets=[listener])
+    loop = asyncio.create_task(server.main_loop())
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await loop
+        await server.shutdown(sockets=[listener])
+
+
+@contextlib.asynccontextmanager
+async def running_proxy(settings: proxy.ProxySettings, listener: socket.socket) -> AsyncIterator[None]:
+    """Serve the CONNECT proxy while the context lasts.
+
+    Args:
+        settings: What it does.
+        listener: Listening socket; closed at the end.
+    """
+    handler = functools.partial(proxy.serve_client, settings)
+    server = await asyncio.start_server(handler, sock=listener, limit=proxy.HEADER_LIMIT)
+    try:
+        yield
+    finally:
+        server.close()
+
+
+@contextlib.asynccontextmanager
+async def running_mlflow(layout: Layout, key: str, listener: socket.socket) -> AsyncIterator[None]:
+    """Keep MLflow's server process running while the context lasts; started again should it die.
+
+    Args:
+        layout: Where the workspace keeps its state.
+        key: The workspace's key.
+        listener: Listening socket, which outlives the process: requests wait while it is started again.
+    """
+    spawn_mlflow = functools.partial(
+        spawn,
+        [
+            sys.executable,
+            "-m",
+            "amlocal.workspace.mlflow_server",
+            f"--folder={layout.mlflow}",
+            f"--socket={listener.fileno()}",
+        ],
+        environment=os.environ | {KEY_VARIABLE: key},
+        log=layout.log_file,
+        pass_fds=[listener.fileno()],
+    )
+    children = [await spawn_mlflow()]
+
+    async def keep_running() -> None:
+        while True:
+            code = await children[0].wait()
+            log.warning("mlflow ended with exit code %s; starting it again", code)
+            await asyncio.sleep(1.0)
+            children[0] = await spawn_mlflow()
+
+    keeper = asyncio.create_task(keep_running())
+    try:
+        yield
+    finally:
+        keeper.cancel()
+        child: Child = children[0]
+        await child.terminate(MLFLOW_STOP_SECONDS)
+        listener.close()
+
+
+async def wait_for_mlflow(port: int, key: str) -> None:
+    """Wait until MLflow answers; the request waits in the listener's queue while mlflow loads.
+
+    Args:
+        port: MLflow's port.
+        key: The workspace's key.
+
+    Raises:
+        httpx.HTTPError: It did not answer in time.
+    """
+    headers = {"Authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(trust_env=False, timeout=MLFLOW_READY_SECONDS) as client:
+        answer = await client.get(f"http://127.0.0.1:{port}/mlflow/health", headers=headers)
+        answer.raise_for_status()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
