@@ -1,0 +1,148 @@
+"""Rules that each look at one graph or node of a job that could be read.
+
+A rule is a function that yields problems; ``check_job`` runs them all. What depends on the values that
+reach an input is checked where those are worked out, in ``plan``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from amlocal.reader.expressions import Kind, Template, references
+from amlocal.reader.literals import fit
+from amlocal.reader.model import ARTIFACTS, LITERAL_TYPES, CommandNode, Graph, Job, Node, PipelineNode
+from amlocal.reader.source import Place, Problem
+
+
+def check_job(job: Job) -> list[Problem]:
+    """Run every rule over every graph and node of a job, nested ones included."""
+    return list(_check_graph(job.graph, standalone=job.kind != "pipeline"))
+
+
+def _check_graph(graph: Graph, standalone: bool) -> Iterator[Problem]:
+    yield from output_written_twice(graph)
+    for node in graph.nodes.values():
+        for rule in NODE_RULES:
+            yield from rule(node, graph)
+        if isinstance(node, CommandNode):
+            for command_rule in COMMAND_RULES:
+                yield from command_rule(node, standalone)
+        else:
+            yield from _check_graph(node.component, standalone=False)
+
+
+def output_targets(node: Node, graph: Graph) -> Iterator[Problem]:
+    """A node's outputs are declared, and go to outputs that the pipeline declares."""
+    declared = set(node.component.outputs) | {ARTIFACTS}
+    for name, binding in node.outputs.items():
+        if name not in declared:
+            expected = ", ".join(sorted(node.component.outputs)) or "none"
+            message = f"node {node.name!r} has no output {name!r}; its component declares {expected}"
+            yield Problem(binding.place, "undefined-output", message)
+        if binding.target is None:
+            continue
+        reference = binding.target.reference
+        if reference is None or reference.kind is not Kind.PARENT_OUTPUT:
+            message = f"an output takes ${{{{parent.outputs.NAME}}}}, found {binding.target.text!r}"
+            yield Problem(binding.place, "expression", message)
+        elif reference.name not in graph.outputs:
+            expected = ", ".join(graph.outputs) or "none"
+            message = f"the pipeline has no output {reference.name!r}; it declares {expected}"
+            yield Problem(binding.place, "undefined-output", message)
+
+
+def output_written_twice(graph: Graph) -> Iterator[Problem]:
+    """Only one node writes a pipeline output."""
+    writers: dict[str, str] = {}
+    for node in graph.nodes.values():
+        for name, binding in node.outputs.items():
+            reference = binding.target.reference if binding.target else None
+            if reference is None:
+                continue
+            first = writers.setdefault(reference.name, f"{node.name}.{name}")
+            if first != f"{node.name}.{name}":
+                message = f"{first} and {node.name}.{name} both write pipeline output {reference.name!r}"
+                yield Problem(binding.place, "output-written-twice", message)
+
+
+def command_expressions(node: CommandNode, standalone: bool) -> Iterator[Problem]:
+    """Every expression of a command names an input, output or hyperparameter that exists."""
+    component = node.component
+    yield from _template(node, component.command, component.command_place, standalone)
+    for template in component.environment_variables.values():
+        yield from _template(node, template, component.place, standalone)
+
+
+def _template(node: CommandNode, template: Template, place: Place, standalone: bool) -> Iterator[Problem]:
+    component = node.component
+    space = node.sweep.search_space if node.sweep and standalone else {}
+    known = {
+        Kind.INPUT: (component.inputs, "input"),
+        Kind.OUTPUT: (component.outputs, "output"),
+        Kind.SEARCH_SPACE: (space, "hyperparameter"),
+        Kind.MACRO: ({"name": None}, "macro"),
+    }
+    for reference, _ in references(template):
+        where = Place(place.file, _line(place, template, str(reference)), place.option)
+        if reference.kind not in known:
+            message = (
+                f"{reference} has no meaning in a command; use ${{{{inputs.NAME}}}} or ${{{{outputs.NAME}}}}"
+            )
+            yield Problem(where, "expression", message)
+            continue
+        names, what = known[reference.kind]
+        if reference.name not in names:
+            message = f"{reference} names no {what}; declared: {', '.join(names) or 'none'}"
+            yield Problem(where, f"undefined-{what}", message)
+
+
+def _line(place: Place, template: Template, expression: str) -> int:
+    """Find the line of an expression in a block scalar; a folded text keeps the line of its key."""
+    inside = expression.removeprefix("${{").removesuffix("}}")
+    offset = template.text.find(inside)
+    if offset < 0 or "\n" not in template.text.rstrip("\n"):
+        return place.line
+    return place.line + 1 + template.text.count("\n", 0, offset)
+
+
+def search_space(node: CommandNode, standalone: bool) -> Iterator[Problem]:
+    """A hyperparameter is an input of the trial, and its choices fit that input."""
+    if node.sweep is None:
+        return
+    used = {reference.name for reference, _ in references(node.component.command)}
+    for name, distribution in node.sweep.search_space.items():
+        spec = node.component.inputs.get(name)
+        if standalone:
+            if name not in used:
+                message = f"hyperparameter {name!r} is not used by the command (${{{{search_space.{name}}}}})"
+                yield Problem(distribution.place, "search-space", message)
+            continue
+        if spec is None:
+            declared = ", ".join(node.component.inputs) or "none"
+            message = f"hyperparameter {name!r} is no input of the trial; it declares {declared}"
+            yield Problem(distribution.place, "search-space", message)
+        elif spec.type not in LITERAL_TYPES:
+            message = f"hyperparameter {name!r} is a {spec.type} of the trial and takes no plain value"
+            yield Problem(distribution.place, "search-space", message)
+        else:
+            for value in distribution.values:
+                try:
+                    fit(value, spec)
+                except ValueError as error:
+                    yield Problem(distribution.place, "search-space", f"hyperparameter {name!r}: {error}")
+
+
+def name_is_free(node: CommandNode, standalone: bool) -> Iterator[Problem]:
+    """An output may not take the name of the one that every node has."""
+    del standalone
+    if ARTIFACTS in node.component.outputs:
+        place = node.component.outputs[ARTIFACTS].place
+        yield Problem(place, "reserved-name", f"{ARTIFACTS!r} is the default output of every node")
+
+
+NODE_RULES: tuple[Callable[[CommandNode | PipelineNode, Graph], Iterator[Problem]], ...] = (output_targets,)
+COMMAND_RULES: tuple[Callable[[CommandNode, bool], Iterator[Problem]], ...] = (
+    command_expressions,
+    search_space,
+    name_is_free,
+)

@@ -1,0 +1,67 @@
+"""Environments, reduced to a label and to a text that changes whenever the environment does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from amlocal.reader.model import Environment
+from amlocal.reader.section import Report, Section
+from amlocal.reader.source import Located, UnreadableError, load, plain, shown
+
+
+def read_environment(node: Located, report: Report) -> Environment:
+    """Read ``environment:``: a registered name, a definition in place or ``file:path``.
+
+    Raises:
+        UnreadableError: when a file it names is missing, or it is none of the three.
+    """
+    if isinstance(node.value, dict):
+        return _definition(node, "inline environment", report)
+    text = str(node.value)
+    path = _file(node, text)
+    if path is None:
+        return Environment(text, json.dumps(text), node.place)
+    if not path.is_file():
+        raise UnreadableError(node.place, "missing-file", f"environment file {shown(path)} does not exist")
+    return _definition(load(path), shown(path), report)
+
+
+def _file(node: Located, text: str) -> Path | None:
+    if text.startswith("file:"):
+        text = text.removeprefix("file:")
+    elif not text.endswith((".yml", ".yaml")) or text.startswith("azureml:"):
+        return None
+    return (node.place.file.parent / text).resolve()
+
+
+def _definition(node: Located, label: str, report: Report) -> Environment:
+    section = Section(node, "environment", report)
+    section.skip("$schema", "description", "tags", "properties")
+    definition: dict[str, Any] = {}
+    for key in ("name", "version", "os_type"):
+        definition[key] = section.text(key)
+    image, conda, build = section.take("image"), section.take("conda_file"), section.take("build")
+    section.ignore("inference_config", "datastore", prefix="environment ")
+    section.finish()
+    if image is None and build is None:
+        raise UnreadableError(node.place, "required", "environment needs 'image' or 'build'")
+    if image is not None:
+        report.ignore("environment image", image.place)
+        definition["image"] = plain(image)
+    if build is not None:
+        report.ignore("environment build", build.place)
+        definition["build"] = plain(build)
+    if conda is not None:
+        definition["conda"] = plain(conda) if isinstance(conda.value, dict) else _conda(conda)
+    return Environment(
+        definition["name"] or label, json.dumps(definition, sort_keys=True, default=str), node.place
+    )
+
+
+def _conda(node: Located) -> Any:
+    path = (node.place.file.parent / str(node.value).removeprefix("file:")).resolve()
+    if not path.is_file():
+        raise UnreadableError(node.place, "missing-file", f"conda file {shown(path)} does not exist")
+    return plain(load(path))

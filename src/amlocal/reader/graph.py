@@ -1,0 +1,203 @@
+"""Pipelines: their nodes, and the components these name."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from amlocal.reader.command import ignore_machine, read_command, read_component, read_timeout, read_variables
+from amlocal.reader.environment import read_environment
+from amlocal.reader.inputs import read_given, read_output, read_spec
+from amlocal.reader.model import (
+    Binding,
+    CommandComponent,
+    CommandNode,
+    Graph,
+    InputSpec,
+    Node,
+    OutputBinding,
+    OutputSpec,
+    PipelineNode,
+)
+from amlocal.reader.section import Report, Section
+from amlocal.reader.source import Located, UnreadableError, load, plain, shown
+from amlocal.reader.sweep import read_sweep
+
+_NODE_TYPES = ("command", "sweep", "pipeline")
+_PIPELINE_COMPONENT_KEYS = ("$schema", "version", "display_name", "description", "tags", "properties")
+
+
+def read_nodes(section: Section, open_files: tuple[Path, ...]) -> dict[str, Node]:
+    """Read ``jobs``. A node that cannot be read becomes a problem, and reading goes on with the next.
+
+    Args:
+        section: the pipeline job or component.
+        open_files: the component files being read, to notice one that contains itself.
+    """
+    jobs = section.entries("jobs")
+    if not jobs:
+        raise UnreadableError(
+            section.place, "required", f"{section.what} needs at least one node under 'jobs'"
+        )
+    nodes: dict[str, Node] = {}
+    for name, node in jobs.items():
+        try:
+            nodes[name] = _node(name, node, section.report, open_files)
+        except UnreadableError as error:
+            section.report.problems.append(error.problem)
+    return nodes
+
+
+def read_graph_component(node: Located, report: Report, name: str, open_files: tuple[Path, ...]) -> Graph:
+    """Read a component of ``type: pipeline``."""
+    section = Section(node, "pipeline component", report)
+    section.skip(*_PIPELINE_COMPONENT_KEYS, "type")
+    section.ignore("is_deterministic", prefix="pipeline component ")
+    graph = Graph(
+        name=section.text("name") or name,
+        place=node.place,
+        inputs={key: read_spec(key, value, report) for key, value in section.entries("inputs").items()},
+        outputs={
+            key: read_output(key, value, report)[0] for key, value in section.entries("outputs").items()
+        },
+        nodes=read_nodes(section, open_files),
+    )
+    section.finish()
+    return graph
+
+
+def resolve_component(node: Located, open_files: tuple[Path, ...]) -> tuple[Located, str, tuple[Path, ...]]:
+    """Find a component: written in place, or in a file of its own.
+
+    Returns:
+        Its definition, the name it has unless it states one, and the component files now open.
+
+    Raises:
+        UnreadableError: when the file is missing, contains itself, or the component is not on this machine.
+    """
+    if isinstance(node.value, dict):
+        return node, "inline component", open_files
+    text = str(plain(node))
+    if text.startswith("azureml:"):
+        raise UnreadableError(
+            node.place, "not-supported", f"{text}: registered components are not supported yet"
+        )
+    path = (node.place.file.parent / text.removeprefix("file:")).resolve()
+    if not path.is_file():
+        raise UnreadableError(node.place, "missing-file", f"component file {shown(path)} does not exist")
+    if path in open_files:
+        raise UnreadableError(node.place, "cycle", f"component file {shown(path)} contains itself")
+    return load(path), path.stem, (*open_files, path)
+
+
+def _node(name: str, node: Located, report: Report, open_files: tuple[Path, ...]) -> Node:
+    section = Section(node, f"node {name!r}", report)
+    kind_node = section.take("type")
+    kind = None if kind_node is None else str(kind_node.value)
+    if kind is not None and kind not in _NODE_TYPES:
+        message = f"node {name!r}: type {kind!r} is not supported yet; supported: {', '.join(_NODE_TYPES)}"
+        raise UnreadableError(section.place, "not-supported", message)
+    section.skip(
+        "$schema", "name", "display_name", "description", "tags", "properties", "comment", "experiment_name"
+    )
+    given = {key: read_given(key, value, report) for key, value in section.entries("inputs").items()}
+    written = {
+        key: read_output(key, value, report)
+        for key, value in section.entries("outputs").items()
+        if value.value is not None
+    }
+    inputs = {key: binding for key, (_, binding) in given.items() if binding is not None}
+    outputs = {key: binding for key, (_, binding) in written.items()}
+    if kind == "sweep":
+        return _sweep_node(name, section, inputs, outputs, open_files)
+    if section.has("component"):
+        return _component_node(name, kind, section, inputs, outputs, open_files)
+    if kind == "pipeline":
+        raise UnreadableError(section.place, "required", f"node {name!r} of type pipeline needs 'component'")
+    component = read_command(
+        section,
+        name,
+        {key: spec for key, (spec, _) in given.items()},
+        {key: spec for key, (spec, _) in written.items()},
+    )
+    section.finish()
+    return CommandNode(name, section.place, component, inputs, outputs)
+
+
+def _component_node(
+    name: str,
+    kind: str | None,
+    section: Section,
+    inputs: Mapping[str, Binding],
+    outputs: Mapping[str, OutputBinding],
+    open_files: tuple[Path, ...],
+) -> Node:
+    reference = section.require("component")
+    definition, default_name, open_files = resolve_component(reference, open_files)
+    found = _component_type(definition)
+    if found not in {"command", "pipeline"}:
+        message = f"node {name!r}: components of type {found!r} are not supported yet"
+        raise UnreadableError(reference.place, "not-supported", message)
+    if kind is not None and kind != found:
+        message = f"node {name!r} is of type {kind} and its component of type {found}"
+        raise UnreadableError(reference.place, "type", message)
+    if found == "pipeline":
+        section.ignore("compute")
+        settings = section.section("settings")
+        settings.ignore("default_compute", "default_datastore", "force_rerun", "continue_on_step_failure")
+        settings.finish()
+        graph = read_graph_component(definition, section.report, default_name, open_files)
+        section.finish()
+        return PipelineNode(name, section.place, graph, inputs, outputs)
+    component = read_component(definition, section.report, default_name)
+    environment = section.take("environment")
+    if environment is not None:
+        component = dataclasses.replace(component, environment=read_environment(environment, section.report))
+    component = dataclasses.replace(
+        component,
+        environment_variables={**component.environment_variables, **read_variables(section)},
+        timeout=read_timeout(section) or component.timeout,
+    )
+    ignore_machine(section)
+    section.finish()
+    return CommandNode(name, section.place, component, inputs, outputs)
+
+
+def _component_type(definition: Located) -> str:
+    if not isinstance(definition.value, dict):
+        raise UnreadableError(definition.place, "type", "a component must be a mapping")
+    kind = definition.value.get("type")
+    if kind is not None:
+        return str(kind.value)
+    return "pipeline" if "jobs" in definition.value else "command"
+
+
+def _sweep_node(
+    name: str,
+    section: Section,
+    inputs: Mapping[str, Binding],
+    outputs: Mapping[str, OutputBinding],
+    open_files: tuple[Path, ...],
+) -> CommandNode:
+    definition, default_name, _ = resolve_component(section.require("trial"), open_files)
+    trial = read_component(definition, section.report, default_name)
+    sweep = read_sweep(section)
+    ignore_machine(section)
+    section.finish()
+    return CommandNode(name, section.place, trial, inputs, outputs, sweep)
+
+
+def lone_node(
+    name: str,
+    section: Section,
+    component: CommandComponent,
+    inputs: Mapping[str, Binding],
+    sweep_section: Section | None,
+) -> Graph:
+    """Wrap a standalone command or sweep job as a graph of one node, whose outputs are the job's."""
+    sweep = None if sweep_section is None else read_sweep(sweep_section)
+    node = CommandNode(name, section.place, component, inputs, {}, sweep)
+    no_inputs: dict[str, InputSpec] = {}
+    outputs: Mapping[str, OutputSpec] = component.outputs
+    return Graph(name, section.place, no_inputs, outputs, {name: node})

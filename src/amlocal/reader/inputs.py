@@ -1,0 +1,177 @@
+"""Declared inputs and outputs, and the values and references given to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from amlocal.reader.expressions import has_expression
+from amlocal.reader.literals import coerce, fit
+from amlocal.reader.model import (
+    LITERAL_TYPES,
+    PATH_TYPES,
+    Binding,
+    ExpressionBinding,
+    InputSpec,
+    LiteralBinding,
+    OutputBinding,
+    OutputSpec,
+    PathBinding,
+)
+from amlocal.reader.section import Report, Section, as_number, template
+from amlocal.reader.source import Located, UnreadableError, plain
+
+_ALL_TYPES = LITERAL_TYPES | PATH_TYPES
+
+
+def read_spec(name: str, node: Located, report: Report) -> InputSpec:
+    """Read an input as a component declares it (``type``, ``optional``, ``default`` …)."""
+    section = Section(node, f"input {name!r}", report)
+    kind = _type(section, _ALL_TYPES)
+    minimum = section.take("min")
+    maximum = section.take("max")
+    default = section.take("default")
+    spec = InputSpec(
+        name=name,
+        place=node.place,
+        type=kind,
+        optional=section.boolean("optional"),
+        minimum=None if minimum is None else as_number(minimum, "min"),
+        maximum=None if maximum is None else as_number(maximum, "max"),
+        enum=tuple(_enum_text(item, kind) for item in section.items("enum")),
+    )
+    section.skip("description", "mode")
+    section.finish()
+    if spec.minimum is not None and spec.maximum is not None and spec.minimum > spec.maximum:
+        report.problem(node.place, "range", f"input {name!r}: min {spec.minimum} is above max {spec.maximum}")
+    if default is None:
+        return spec
+    try:
+        value = fit(plain(default), spec)
+    except ValueError as error:
+        report.problem(default.place, "default", f"input {name!r}: {error}")
+        return spec
+    return InputSpec(name, spec.place, kind, spec.optional, value, spec.minimum, spec.maximum, spec.enum)
+
+
+def _enum_text(item: Located, kind: str) -> str:
+    try:
+        return str(coerce(plain(item), kind)) if kind in LITERAL_TYPES else str(plain(item))
+    except ValueError as error:
+        raise UnreadableError(item.place, "type", f"enum: {error}") from None
+
+
+def _type(section: Section, allowed: frozenset[str]) -> str:
+    node = section.require("type")
+    kind = str(node.value)
+    if kind not in allowed:
+        message = f"{section.what}: type {kind!r} is not known; expected one of {', '.join(sorted(allowed))}"
+        raise UnreadableError(node.place, "type", message)
+    return kind
+
+
+def read_given(name: str, node: Located, report: Report) -> tuple[InputSpec, Binding | None]:
+    """Read an input that a job or node gives a value: a literal, a reference or ``{type, path}``.
+
+    Returns:
+        What the value itself declares, and the binding; no binding when only a type or default is stated.
+    """
+    if not isinstance(node.value, dict):
+        binding = _scalar(node)
+        known = coerce_type(binding.value) if isinstance(binding, LiteralBinding) else None
+        return InputSpec(name, node.place, known), binding
+    if not {"path", "value"} & node.value.keys():
+        return read_spec(name, node, report), None
+    section = Section(node, f"input {name!r}", report)
+    kind = section.text("type")
+    if kind is not None and kind not in _ALL_TYPES:
+        message = (
+            f"{section.what}: type {kind!r} is not known; expected one of {', '.join(sorted(_ALL_TYPES))}"
+        )
+        raise UnreadableError(node.place, "type", message)
+    value, path = section.take("value"), section.take("path")
+    section.skip("description", "mode", "optional")
+    section.ignore("datastore", prefix="inputs ")
+    section.finish()
+    if value is not None:
+        return InputSpec(name, node.place, kind), _scalar(value)
+    if path is None:
+        raise UnreadableError(node.place, "required", f"input {name!r} has an empty path")
+    if has_expression(str(path.value)):
+        return InputSpec(name, node.place, kind), ExpressionBinding(
+            template(path, str(path.value)), path.place
+        )
+    if kind in LITERAL_TYPES:
+        message = f"input {name!r} is a {kind}, which takes a plain value and no path"
+        raise UnreadableError(path.place, "type", message)
+    return InputSpec(name, node.place, kind or "uri_folder"), PathBinding(local_path(path), path.place)
+
+
+def coerce_type(value: object) -> str:
+    """Name the Azure ML type of a plain value."""
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int):
+        return "integer"
+    return "number" if isinstance(value, float) else "string"
+
+
+def _scalar(node: Located) -> LiteralBinding | ExpressionBinding:
+    value = plain(node)
+    if isinstance(value, (list, dict)):
+        raise UnreadableError(node.place, "type", f"expected a plain value or a reference, found {value!r}")
+    if isinstance(value, str) and has_expression(value):
+        return ExpressionBinding(template(node, value), node.place)
+    return LiteralBinding(value if isinstance(value, (str, bool, int, float)) else str(value), node.place)
+
+
+def local_path(node: Located) -> Path:
+    """Turn a stated path into an absolute one.
+
+    Raises:
+        UnreadableError: for a URI of something that is not on this machine.
+    """
+    text = str(node.value)
+    scheme, separator, rest = text.partition(":")
+    if separator and scheme == "file":
+        text = rest[2:] if rest.startswith("//") else rest
+    elif separator and len(scheme) > 1 and scheme.isalnum():
+        message = f"{text}: {scheme}: addresses are not supported yet, give a local path"
+        raise UnreadableError(node.place, "not-supported", message)
+    return Path((node.place.file.parent / Path(text).expanduser()).resolve())
+
+
+def read_output(name: str, node: Located, report: Report) -> tuple[OutputSpec, OutputBinding]:
+    """Read an output of a component, node or job: ``{type, mode}`` or a reference to a pipeline output."""
+    place = node.place
+    if isinstance(node.value, str):
+        if has_expression(node.value):
+            return OutputSpec(name, place, "uri_folder"), OutputBinding(place, template(node, node.value))
+        raise UnreadableError(
+            place, "type", f"output {name!r} must be a mapping or ${{{{parent.outputs.NAME}}}}"
+        )
+    section = Section(node, f"output {name!r}", report)
+    kind = section.text("type") or "uri_folder"
+    if kind not in _ALL_TYPES:
+        message = (
+            f"{section.what}: type {kind!r} is not known; expected one of {', '.join(sorted(PATH_TYPES))}"
+        )
+        raise UnreadableError(place, "type", message)
+    if kind in LITERAL_TYPES:
+        message = f"output {name!r}: outputs of type {kind} are not supported on this machine"
+        raise UnreadableError(place, "not-supported", message)
+    target = None
+    path = section.take("path")
+    if path is not None and has_expression(str(path.value)):
+        parsed = template(path, str(path.value))
+        if parsed.reference is not None:
+            target = parsed
+    if path is not None and target is None:
+        report.ignore("outputs path", path.place)
+    for key in ("name", "version"):
+        stated = section.take(key)
+        if stated is not None:
+            message = f"output {name!r}: registering outputs ({key}) is not supported yet"
+            report.problem(stated.place, "not-supported", message)
+    section.skip("description", "mode", "early_available")
+    section.finish()
+    return OutputSpec(name, place, kind), OutputBinding(place, target)

@@ -1,0 +1,141 @@
+"""The reader's front door: a job file in, a checked job out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from amlocal.reader.command import ignore_machine, read_command
+from amlocal.reader.graph import lone_node, read_nodes, resolve_component
+from amlocal.reader.inputs import read_given, read_output, read_spec
+from amlocal.reader.model import Binding, Graph, InputSpec, Job, Settings
+from amlocal.reader.section import Report, Section
+from amlocal.reader.source import InvalidJobError, Located, UnreadableError, load, override, plain
+
+_TYPES = ("pipeline", "command", "sweep")
+
+
+def read_job(path: Path, overrides: Sequence[str] = ()) -> Job:
+    """Read an Azure ML v2 job file.
+
+    Args:
+        path: the YAML of a pipeline, command or sweep job.
+        overrides: ``--set`` texts, as ``inputs.epochs=2``.
+
+    Returns:
+        The job; ``plan.make_plan`` checks how its parts fit together.
+
+    Raises:
+        InvalidJobError: with every problem found, each with file and line.
+    """
+    report = Report()
+    try:
+        root = override(load(path.resolve()), overrides)
+        job = _job(root, path.resolve(), report)
+    except UnreadableError as error:
+        raise InvalidJobError([*report.problems, error.problem]) from None
+    if report.problems:
+        raise InvalidJobError(report.problems)
+    return job
+
+
+def _job(root: Located, path: Path, report: Report) -> Job:
+    section = Section(root, "job", report)
+    kind = section.text("type")
+    if kind is None:
+        kind = "pipeline" if section.has("jobs") else "command"
+    if kind not in _TYPES:
+        message = f"jobs of type {kind!r} are not supported yet; supported: {', '.join(_TYPES)}"
+        raise UnreadableError(section.place, "not-supported", message)
+    section.skip("$schema", "description", "properties", "id", "version")
+    name, display_name = section.text("name"), section.text("display_name")
+    experiment_name = section.text("experiment_name")
+    tags = {key: str(plain(node)) for key, node in section.entries("tags").items()}
+    label = name or path.stem
+    if kind == "pipeline":
+        graph, inputs, settings = _pipeline(section, label, path)
+    else:
+        graph, inputs, settings = _lone(section, kind, label), {}, Settings()
+    section.finish()
+    return Job(
+        kind=kind,
+        file=path,
+        name=name,
+        display_name=display_name,
+        experiment_name=experiment_name,
+        graph=graph,
+        inputs=inputs,
+        settings=settings,
+        tags=tags,
+        ignored=dict(report.ignored),
+    )
+
+
+def _pipeline(section: Section, label: str, path: Path) -> tuple[Graph, dict[str, Binding], Settings]:
+    report = section.report
+    section.ignore("compute", "identity", "services", "is_deterministic")
+    stated = section.section("settings")
+    settings = Settings(stated.boolean("continue_on_step_failure"), stated.boolean("force_rerun"))
+    stated.ignore("default_compute", "default_datastore", prefix="settings ")
+    stated.finish()
+    given = {key: read_given(key, node, report) for key, node in section.entries("inputs").items()}
+    outputs = {
+        key: read_output(key, _or_empty(node), report)[0] for key, node in section.entries("outputs").items()
+    }
+    specs = {key: spec for key, (spec, _) in given.items()}
+    body = section
+    open_files: tuple[Path, ...] = (path,)
+    reference = section.take("component")
+    if reference is not None:
+        definition, _, open_files = resolve_component(reference, open_files)
+        body = Section(definition, "pipeline component", report)
+        body.skip("$schema", "name", "version", "display_name", "description", "tags", "properties", "type")
+        body.skip("is_deterministic")
+        specs = {key: read_spec(key, node, report) for key, node in body.entries("inputs").items()}
+        outputs = {
+            **{key: read_output(key, node, report)[0] for key, node in body.entries("outputs").items()},
+            **outputs,
+        }
+        _undeclared(given, specs, report)
+    graph = Graph(label, section.place, specs, outputs, read_nodes(body, open_files))
+    if body is not section:
+        body.finish()
+    inputs = {key: binding for key, (_, binding) in given.items() if binding is not None}
+    return graph, inputs, settings
+
+
+def _undeclared(
+    given: dict[str, tuple[InputSpec, Binding | None]], specs: dict[str, InputSpec], report: Report
+) -> None:
+    for key, (spec, _) in given.items():
+        if key not in specs:
+            message = (
+                f"input {key!r} is not declared by the component; it declares {', '.join(specs) or 'none'}"
+            )
+            report.problem(spec.place, "undeclared-input", message)
+
+
+def _lone(section: Section, kind: str, label: str) -> Graph:
+    report = section.report
+    given = {key: read_given(key, node, report) for key, node in section.entries("inputs").items()}
+    specs = {key: spec for key, (spec, _) in given.items()}
+    outputs = {
+        key: read_output(key, _or_empty(node), report)[0] for key, node in section.entries("outputs").items()
+    }
+    inputs = {key: binding for key, (_, binding) in given.items() if binding is not None}
+    if kind == "command":
+        component = read_command(section, label, specs, outputs)
+        return lone_node("command", section, component, inputs, None)
+    trial_node = section.require("trial")
+    definition, _, _ = resolve_component(trial_node, ())
+    trial = Section(definition, "trial", report)
+    trial.skip("$schema", "type", "name", "version", "display_name", "description")
+    component = read_command(trial, label, specs, outputs)
+    trial.finish()
+    graph = lone_node("sweep", section, component, inputs, section)
+    ignore_machine(section)
+    return graph
+
+
+def _or_empty(node: Located) -> Located:
+    return Located({}, node.place) if node.value is None else node

@@ -1,0 +1,290 @@
+"""What a job file says, as data. Nothing here reads files or decides anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from amlocal.reader.expressions import Template
+from amlocal.reader.source import Place
+
+Literal: TypeAlias = str | int | float | bool
+
+LITERAL_TYPES = frozenset({"string", "number", "integer", "boolean"})
+FOLDER_TYPES = frozenset({"uri_folder", "mltable", "mlflow_model", "custom_model", "triton_model"})
+PATH_TYPES = FOLDER_TYPES | {"uri_file"}
+
+ARTIFACTS = "artifacts"
+"""The output that every node has without declaring it: what it wrote to ``./outputs``."""
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """An input that a component, a node or a pipeline declares.
+
+    Attributes:
+        type: an Azure ML type; None when only the value given tells.
+        minimum: smallest value allowed, for numbers.
+        maximum: largest value allowed, for numbers.
+        enum: the only values allowed, as text; empty for any.
+    """
+
+    name: str
+    place: Place
+    type: str | None
+    optional: bool = False
+    default: Literal | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    enum: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """An output that a component, a node or a pipeline declares."""
+
+    name: str
+    place: Place
+    type: str
+
+
+@dataclass(frozen=True)
+class LiteralBinding:
+    """An input given as a plain value."""
+
+    value: Literal
+    place: Place
+
+
+@dataclass(frozen=True)
+class PathBinding:
+    """An input given as a file or folder of this machine."""
+
+    path: Path
+    place: Place
+
+
+@dataclass(frozen=True)
+class ExpressionBinding:
+    """An input given by reference, or as text with references in it."""
+
+    template: Template
+    place: Place
+
+
+Binding: TypeAlias = LiteralBinding | PathBinding | ExpressionBinding
+
+
+@dataclass(frozen=True)
+class OutputBinding:
+    """What a node says about one of its outputs.
+
+    Attributes:
+        target: the pipeline output it is, if any.
+    """
+
+    place: Place
+    target: Template | None
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An environment, reduced to what tells it from another one.
+
+    Attributes:
+        label: how the file names it.
+        definition: name or full definition including the conda file's content, as canonical JSON text.
+    """
+
+    label: str
+    definition: str
+    place: Place
+
+
+@dataclass(frozen=True)
+class CodeSpec:
+    """The files a command sees in its working directory.
+
+    Attributes:
+        root: the code folder (or single file); None for an empty working directory.
+        includes: further files and folders that appear there by their base name.
+    """
+
+    root: Path | None
+    includes: tuple[Path, ...]
+    place: Place
+
+
+@dataclass(frozen=True)
+class CommandComponent:
+    """Something that runs: a component of ``type: command``, or a command written into a node or job.
+
+    Attributes:
+        timeout: seconds after which it is ended; None for no limit.
+        deterministic: False when the same inputs may give other results, so that it is never reused.
+    """
+
+    name: str
+    place: Place
+    command: Template
+    command_place: Place
+    inputs: Mapping[str, InputSpec]
+    outputs: Mapping[str, OutputSpec]
+    code: CodeSpec
+    environment: Environment | None
+    environment_variables: Mapping[str, Template]
+    deterministic: bool = True
+    timeout: int | None = None
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """The values a hyperparameter may take.
+
+    Attributes:
+        type: choice, randint, (q)uniform, (q)loguniform, (q)normal or (q)lognormal.
+        values: for choice.
+        upper: for randint, exclusive.
+        minimum: lower bound (of the exponent, for loguniform); the uniform ones.
+        maximum: upper bound likewise.
+        mu: mean (of the exponent, for lognormal); the normal ones.
+        sigma: standard deviation likewise.
+        q: step that samples are rounded to; the q ones.
+    """
+
+    type: str
+    place: Place
+    values: tuple[Literal, ...] = ()
+    upper: int = 0
+    minimum: float = 0.0
+    maximum: float = 0.0
+    mu: float = 0.0
+    sigma: float = 0.0
+    q: float = 0.0
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How hyperparameters are drawn.
+
+    Attributes:
+        type: random, grid or bayesian.
+        rule: random or sobol, for random.
+        seed: None for one derived from the sweep's definition.
+        logbase: base of the log distributions' exponent; None for e.
+    """
+
+    type: str
+    rule: str = "random"
+    seed: int | None = None
+    logbase: float | None = None
+
+
+@dataclass(frozen=True)
+class EarlyTermination:
+    """A policy that ends trials that fall behind.
+
+    Attributes:
+        type: bandit, median_stopping or truncation_selection.
+        evaluation_interval: applied every so many reports of the primary metric.
+        delay_evaluation: not applied before so many reports.
+    """
+
+    type: str
+    evaluation_interval: int = 1
+    delay_evaluation: int = 0
+    slack_factor: float | None = None
+    slack_amount: float | None = None
+    truncation_percentage: int | None = None
+
+
+@dataclass(frozen=True)
+class SweepLimits:
+    """How many trials, and how long; times in seconds, None for no limit."""
+
+    max_total_trials: int
+    max_concurrent_trials: int
+    timeout: int | None
+    trial_timeout: int | None
+
+
+@dataclass(frozen=True)
+class SweepSpec:
+    """Everything a sweep adds to the command it runs many times."""
+
+    place: Place
+    search_space: Mapping[str, Distribution]
+    sampling: Sampling
+    primary_metric: str
+    goal: str
+    early_termination: EarlyTermination | None
+    limits: SweepLimits
+
+
+@dataclass(frozen=True)
+class CommandNode:
+    """A step that runs a command once; with ``sweep``, many times over a search space."""
+
+    name: str
+    place: Place
+    component: CommandComponent
+    inputs: Mapping[str, Binding]
+    outputs: Mapping[str, OutputBinding]
+    sweep: SweepSpec | None = None
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A pipeline's inside: a pipeline job, or a component of ``type: pipeline``."""
+
+    name: str
+    place: Place
+    inputs: Mapping[str, InputSpec]
+    outputs: Mapping[str, OutputSpec]
+    nodes: Mapping[str, CommandNode | PipelineNode]
+
+
+@dataclass(frozen=True)
+class PipelineNode:
+    """A pipeline used as a step of another."""
+
+    name: str
+    place: Place
+    component: Graph
+    inputs: Mapping[str, Binding]
+    outputs: Mapping[str, OutputBinding]
+
+
+Node: TypeAlias = CommandNode | PipelineNode
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A pipeline's ``settings``."""
+
+    continue_on_step_failure: bool = False
+    force_rerun: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """A whole job file.
+
+    Attributes:
+        kind: pipeline, command or sweep. The last two hold their command as the graph's only node.
+        inputs: what the job gives to its graph's inputs.
+        ignored: settings without a meaning on one machine, with the first place of each.
+    """
+
+    kind: str
+    file: Path
+    name: str | None
+    display_name: str | None
+    experiment_name: str | None
+    graph: Graph
+    inputs: Mapping[str, Binding]
+    settings: Settings = Settings()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    ignored: Mapping[str, Place] = field(default_factory=dict)

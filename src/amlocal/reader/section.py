@@ -1,0 +1,177 @@
+"""Reading one mapping, so that no key of it goes unnoticed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from amlocal.reader.expressions import ExpressionError, Template, parse
+from amlocal.reader.source import Located, Place, Problem, UnreadableError, plain
+
+
+@dataclass
+class Report:
+    """What reading a job found besides the job.
+
+    Attributes:
+        problems: what makes it unfit to run.
+        ignored: settings without a meaning on one machine, with the first place of each.
+    """
+
+    problems: list[Problem] = field(default_factory=list)
+    ignored: dict[str, Place] = field(default_factory=dict)
+
+    def problem(self, place: Place, rule: str, message: str) -> None:
+        """Note a problem and go on reading."""
+        self.problems.append(Problem(place, rule, message))
+
+    def ignore(self, setting: str, place: Place) -> None:
+        """Note that a setting has no effect here."""
+        self.ignored.setdefault(setting, place)
+
+
+def template(node: Located, text: str, rule: str = "expression") -> Template:
+    """Parse an expression, with errors that name its place.
+
+    Raises:
+        UnreadableError: when the text is no valid template.
+    """
+    try:
+        return parse(text)
+    except ExpressionError as error:
+        line_offset = text.count("\n", 0, error.offset)
+        # A block scalar starts on the line after its key; its first line holds the first character.
+        block = 1 if "\n" in text else 0
+        place = Place(node.place.file, node.place.line + line_offset + block, node.place.option)
+        raise UnreadableError(place, rule, str(error)) from None
+
+
+class Section:
+    """One mapping; keys are taken one by one and ``finish`` reports those that nobody took."""
+
+    def __init__(self, node: Located, what: str, report: Report) -> None:
+        if node.value is not None and not isinstance(node.value, dict):
+            raise UnreadableError(node.place, "type", f"{what} must be a mapping, found {plain(node)!r}")
+        self.place = node.place
+        self.what = what
+        self.report = report
+        self._left: dict[str, Located] = dict(node.value or {})
+        self._known: list[str] = []
+
+    def take(self, key: str) -> Located | None:
+        """Take a value; None when absent or stated as null."""
+        self._known.append(key)
+        node = self._left.pop(key, None)
+        return None if node is None or node.value is None else node
+
+    def require(self, key: str) -> Located:
+        """Take a value that must be there."""
+        node = self.take(key)
+        if node is None:
+            raise UnreadableError(self.place, "required", f"{self.what} needs {key!r}")
+        return node
+
+    def has(self, key: str) -> bool:
+        """Tell whether a key is still there, without taking it."""
+        return key in self._left
+
+    def section(self, key: str, what: str | None = None) -> Section:
+        """Take a mapping; an absent one is empty."""
+        node = self.take(key) or Located(None, self.place)
+        return Section(node, what or f"{self.what} {key}", self.report)
+
+    def entries(self, key: str) -> dict[str, Located]:
+        """Take a mapping whose keys are names of the author's own."""
+        node = self.take(key)
+        if node is None:
+            return {}
+        if not isinstance(node.value, dict):
+            message = f"{self.what} {key} must be a mapping, found {plain(node)!r}"
+            raise UnreadableError(node.place, "type", message)
+        return dict(node.value)
+
+    def items(self, key: str) -> list[Located]:
+        """Take a list; an absent one is empty."""
+        node = self.take(key)
+        if node is None:
+            return []
+        if not isinstance(node.value, list):
+            raise UnreadableError(node.place, "type", f"{key} must be a list, found {plain(node)!r}")
+        return node.value
+
+    def text(self, key: str) -> str | None:
+        """Take a text; other scalars are turned into text as azure-ai-ml does."""
+        node = self.take(key)
+        if node is None:
+            return None
+        if isinstance(node.value, (dict, list)):
+            raise UnreadableError(node.place, "type", f"{key} must be text, found {plain(node)!r}")
+        return str(node.value)
+
+    def boolean(self, key: str, default: bool = False) -> bool:
+        """Take a boolean, also one written as text."""
+        node = self.take(key)
+        if node is None:
+            return default
+        value = {"true": True, "false": False}.get(str(node.value).lower())
+        if value is None:
+            raise UnreadableError(node.place, "type", f"{key} must be true or false, found {plain(node)!r}")
+        return value
+
+    def integer(self, key: str, minimum: int | None = None) -> int | None:
+        """Take a whole number, also one written as text."""
+        node = self.take(key)
+        if node is None:
+            return None
+        value = as_number(node, key)
+        if value != int(value):
+            raise UnreadableError(node.place, "type", f"{key} must be a whole number, found {value!r}")
+        if minimum is not None and value < minimum:
+            raise UnreadableError(
+                node.place, "range", f"{key} must be at least {minimum}, found {int(value)}"
+            )
+        return int(value)
+
+    def number(self, key: str) -> float | None:
+        """Take a number, also one written as text (YAML 1.1 reads ``1e-3`` as text)."""
+        node = self.take(key)
+        if node is None:
+            return None
+        return as_number(node, key)
+
+    def ignore(self, *keys: str, prefix: str = "") -> None:
+        """Take keys that have no meaning on one machine."""
+        for key in keys:
+            node = self.take(key)
+            if node is not None:
+                self.report.ignore(prefix + key, node.place)
+
+    def skip(self, *keys: str) -> None:
+        """Take keys that describe and change nothing (descriptions, tags)."""
+        for key in keys:
+            self.take(key)
+
+    def finish(self) -> None:
+        """Report every key that was not taken."""
+        for key, node in self._left.items():
+            known = ", ".join(sorted(set(self._known)))
+            message = f"{self.what} has no key {key!r}; known here: {known}"
+            self.report.problem(node.place, "unknown-key", message)
+
+
+def as_number(node: Located, what: str) -> float:
+    """Read a finite number.
+
+    Raises:
+        UnreadableError: when it is none.
+    """
+    value: Any = node.value
+    try:
+        if isinstance(value, (bool, dict, list)):
+            raise ValueError
+        number = float(value)
+        if number != number or number in (float("inf"), float("-inf")):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise UnreadableError(node.place, "type", f"{what} must be a number, found {plain(node)!r}") from None
+    return int(number) if isinstance(value, int) else number

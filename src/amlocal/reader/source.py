@@ -1,0 +1,212 @@
+"""YAML with the file and line of every value kept.
+
+PyYAML's ``safe_load`` is what azure-ai-ml reads with (YAML 1.1: ``1e-3`` is text, ``on`` is true), so the
+same constructor builds the scalars here; only the marks are kept beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from amlocal.errors import AmlocalError
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something was written.
+
+    Attributes:
+        file: the YAML file; relative paths in it are relative to its folder.
+        line: counted from 1.
+        option: the ``--set`` text that put the value there instead of the file.
+    """
+
+    file: Path
+    line: int
+    option: str | None = None
+
+    def __str__(self) -> str:
+        if self.option is not None:
+            return f"--set {self.option}"
+        return f"{shown(self.file)}:{self.line}"
+
+
+def shown(path: Path) -> str:
+    """Shorten a path for a message: relative to the current folder where that is inside it."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+@dataclass(frozen=True)
+class Located:
+    """A YAML value and the place of its key (or of itself, for a list item).
+
+    Attributes:
+        value: a scalar, a dict of ``str`` to ``Located`` or a list of ``Located``.
+        place: where it was written.
+    """
+
+    value: Any
+    place: Place
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something in a file that cannot be run as written.
+
+    Attributes:
+        place: the file and line at fault.
+        rule: the short name of what was checked.
+        message: what was found and what was expected.
+    """
+
+    place: Place
+    rule: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.rule}: {self.message}"
+
+
+class UnreadableError(AmlocalError):
+    """Reading cannot go on past this problem."""
+
+    def __init__(self, place: Place, rule: str, message: str) -> None:
+        self.problem = Problem(place, rule, message)
+        super().__init__(str(self.problem))
+
+
+class InvalidJobError(AmlocalError):
+    """A job file has problems; all that were found, in file order."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        unique = dict.fromkeys(problems)
+        self.problems = sorted(unique, key=lambda p: (str(p.place.file), p.place.line))
+        lines = [str(problem) for problem in self.problems]
+        super().__init__(lines[0] if len(lines) == 1 else "\n  ".join([f"{len(lines)} problems", *lines]))
+
+
+def load(path: Path) -> Located:
+    """Read one YAML document.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its root value.
+
+    Raises:
+        UnreadableError: when the file is missing, is no YAML, or states a key twice.
+    """
+    start = Place(path, 1)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UnreadableError(start, "missing-file", "no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnreadableError(start, "missing-file", f"cannot be read: {error}") from None
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            raise UnreadableError(start, "yaml", "the file is empty")
+        return _locate(loader, root, path, start)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Place(path, mark.line + 1 if mark else 1)
+        raise UnreadableError(place, "yaml", error.problem or "not valid YAML") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise UnreadableError(start, "yaml", f"not valid YAML: {error}") from None
+    finally:
+        loader.dispose()
+
+
+def _locate(loader: yaml.SafeLoader, node: yaml.Node, path: Path, place: Place) -> Located:
+    if isinstance(node, yaml.MappingNode):
+        return Located(_mapping(loader, node, path), place)
+    if isinstance(node, yaml.SequenceNode):
+        items = [_locate(loader, item, path, Place(path, item.start_mark.line + 1)) for item in node.value]
+        return Located(items, place)
+    return Located(loader.construct_object(node), place)
+
+
+def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, path: Path) -> dict[str, Located]:
+    stated: dict[Any, int] = {}
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)
+        line = key_node.start_mark.line + 1
+        if isinstance(key, (dict, list)) or key is None or isinstance(key, bool):
+            found = f"{key_node.value!r}, which YAML 1.1 reads as {key!r}"
+            raise UnreadableError(Place(path, line), "yaml", f"a key must be text, found {found}")
+        if key in stated:
+            message = f"{key!r} is stated twice, first on line {stated[key]}"
+            raise UnreadableError(Place(path, line), "duplicate-key", message)
+        stated[key] = line
+    loader.flatten_mapping(node)  # merge keys (<<) come first, so that what is stated here wins
+    result: dict[str, Located] = {}
+    for key_node, value_node in node.value:
+        place = Place(path, key_node.start_mark.line + 1)
+        result[str(loader.construct_object(key_node))] = _locate(loader, value_node, path, place)
+    return result
+
+
+def plain(node: Located) -> Any:
+    """Give back the value without places, as ``yaml.safe_load`` would."""
+    if isinstance(node.value, dict):
+        return {key: plain(child) for key, child in node.value.items()}
+    if isinstance(node.value, list):
+        return [plain(child) for child in node.value]
+    return node.value
+
+
+def override(root: Located, settings: Sequence[str]) -> Located:
+    """Apply ``--set a.b=c`` the way ``az ml job create`` does.
+
+    Args:
+        root: the document; it is left as it is.
+        settings: ``path=value`` texts; values are read as YAML 1.1 scalars.
+
+    Returns:
+        A document with the values put in, missing mappings made on the way.
+
+    Raises:
+        AmlocalError: when a setting is no ``path=value`` or leads through something that is no mapping.
+    """
+    for setting in settings:
+        path, separator, text = setting.partition("=")
+        if not separator or not path or "" in path.split("."):
+            raise AmlocalError(f"--set {setting}: expected path=value, as in inputs.epochs=2")
+        try:
+            value = yaml.safe_load(text) if text else ""
+        except yaml.YAMLError:
+            value = text
+        place = Place(root.place.file, root.place.line, option=setting)
+        root = _put(root, path.split("."), _wrap(value, place), setting)
+    return root
+
+
+def _wrap(value: Any, place: Place) -> Located:
+    if isinstance(value, dict):
+        return Located({str(key): _wrap(child, place) for key, child in value.items()}, place)
+    if isinstance(value, list):
+        return Located([_wrap(child, place) for child in value], place)
+    return Located(value, place)
+
+
+def _put(node: Located, keys: Sequence[str], leaf: Located, setting: str) -> Located:
+    if not keys:
+        return leaf
+    children = {} if node.value is None else node.value
+    if not isinstance(children, dict):
+        raise AmlocalError(
+            f"--set {setting}: {node.place} is {plain(node)!r}, which has no {keys[0]!r} inside"
+        )
+    child = children.get(keys[0], Located(None, leaf.place))
+    return Located({**children, keys[0]: _put(child, keys[1:], leaf, setting)}, node.place)
