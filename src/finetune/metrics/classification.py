@@ -13,6 +13,7 @@ from sklearn.metrics import (
 )
 
 CLASSIFICATION_METRICS = ("accuracy", "f1_macro", "f1_weighted", "mcc", "auc_weighted", "log_loss")
+LOWER_IS_BETTER = ("log_loss",)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -16,9 +16,8 @@ from mlflow.types.schema import Array
 from finetune.data.manifest import DatasetManifest
 from finetune.files import write_json
 from finetune.tasks import Task
+from finetune.training.example import EXAMPLE_PREDICTION
 
-EXAMPLE_PREDICTION = "example_prediction.json"
-"""Input example and the model's own answer to it: what a deployment of the model must answer too."""
 _SERVING_PACKAGES = ("mlflow", "torch", "transformers", "numpy", "pandas", "safetensors")
 _SERVING_BATCH_ROWS = 32
 

@@ -1,0 +1,136 @@
+"""Deploy: roll an exact registered model version out to an online endpoint, blue/green.
+
+The version comes from the file that register wrote (--registration), or is named (--model_name and --model_version).
+A registration that says registered: false leaves the endpoint alone and ends well.
+
+Example:
+    python components/deploy/deploy.py --registration build/registration.json --endpoint_name customer-messages \
+        --endpoint_definition endpoints/text-classifier --rollout build/rollout.json
+"""
+
+import logging
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from finetune.errors import InputError
+from finetune.files import folder_sha256
+from finetune.registration import MODEL_DIGEST_TAG, PROMOTED, VERDICT_TAG, read_registration
+from finetune.stage import parse_arguments, run_stage
+from finetune.workspace import ModelVersion, connect
+
+LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DeployArguments:
+    """The command line of deploy."""
+
+    endpoint_name: str = field(metadata={"help": "online endpoint; made when it is not there"})
+    endpoint_definition: str = field(metadata={"help": "folder with endpoint.yml, deployment.yml and score.py"})
+    rollout: str = field(metadata={"help": "output file: rollout.json, the journal"})
+    registration: str | None = field(default=None, metadata={"help": "registration.json that register wrote"})
+    model_name: str | None = field(default=None, metadata={"help": "registered model, instead of --registration"})
+    model_version: str | None = field(default=None, metadata={"help": "its exact version; 'latest' is not a version"})
+
+
+@dataclass(frozen=True)
+class Target:
+    """The version to roll out and the digest it has to have, where one is known beforehand."""
+
+    model: ModelVersion
+    model_sha256: str | None
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run deploy."""
+    arguments = parse_arguments(DeployArguments, argv, __doc__)
+    # A terminated step has to put the traffic back; Python's default would end it in the middle.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    from journal import Journal
+
+    target, reasons = choose_target(arguments)
+    journal = Journal(Path(arguments.rollout), arguments.endpoint_name, str(target.model) if target else None)
+    if target is None:
+        LOGGER.info("nothing to roll out: %s", "; ".join(reasons))
+        journal.finish("unchanged", ["not promoted", *reasons])
+        return
+    _deploy(target, arguments, journal)
+
+
+def choose_target(arguments: DeployArguments) -> tuple[Target | None, tuple[str, ...]]:
+    """Return what to roll out, or None and the reasons why nothing is.
+
+    Raises:
+        InputError: neither or both ways of naming a version are used, or the version is not exact.
+    """
+    named = (arguments.model_name, arguments.model_version)
+    if arguments.registration is not None and any(named):
+        raise InputError("--registration and --model_name/--model_version are given; expected one of the two ways")
+    if arguments.registration is not None:
+        registration = read_registration(Path(arguments.registration))
+        if registration.model is None:
+            return None, registration.reasons
+        target = Target(registration.model, registration.model_sha256)
+    elif arguments.model_name is not None and arguments.model_version is not None:
+        target = Target(ModelVersion(arguments.model_name, arguments.model_version), None)
+    else:
+        raise InputError("expected --registration, or --model_name with --model_version")
+    if not target.model.version.isdecimal():
+        raise InputError(f"--model_version {target.model.version!r}: expected an exact version number")
+    return target, ()
+
+
+def check_registered(tags: dict[str, str], target: Target, content_sha256: str) -> None:
+    """Check that the registered version was promoted and is, byte for byte, the model the verdict was about.
+
+    Raises:
+        InputError: it was not, or the digests of registration, tag and content disagree.
+    """
+    if tags.get(VERDICT_TAG) != PROMOTED:
+        found = tags.get(VERDICT_TAG)
+        raise InputError(f"{target.model}: its tag {VERDICT_TAG} is {found!r}; only a model tagged {PROMOTED!r} is deployed")
+    digests = {"tag": tags.get(MODEL_DIGEST_TAG), "content": content_sha256}
+    if target.model_sha256 is not None:
+        digests["registration"] = target.model_sha256
+    if len(set(digests.values())) != 1:
+        said = ", ".join(f"{source} {digest}" for source, digest in digests.items())
+        raise InputError(f"{target.model}: the model digests disagree: {said}")
+
+
+def _deploy(target: Target, arguments: DeployArguments, journal: Any) -> None:
+    import yaml
+    from azure.core.exceptions import AzureError, ResourceNotFoundError
+    from rollout import RolloutRequest, roll_out
+    from smoke import read_golden_request
+
+    client = connect()
+    definition = Path(arguments.endpoint_definition)
+    for name in ("endpoint.yml", "deployment.yml"):
+        if not (definition / name).is_file():
+            raise InputError(f"{definition / name}: no such file; expected the endpoint's definition")
+    try:
+        registered = client.models.get(target.model.name, version=target.model.version)
+    except ResourceNotFoundError:
+        raise InputError(f"{target.model}: no such model version in the workspace") from None
+    with tempfile.TemporaryDirectory() as temporary:
+        client.models.download(target.model.name, target.model.version, download_path=temporary)
+        found = sorted(Path(temporary).rglob("MLmodel"))
+        if len(found) != 1:
+            raise InputError(f"{target.model}: holds {len(found)} files named MLmodel; expected 1")
+        folder = found[0].parent
+        check_registered(dict(registered.tags or {}), target, folder_sha256(folder))
+        labels = yaml.safe_load(found[0].read_text(encoding="utf-8"))["metadata"]["labels"]
+        golden = read_golden_request(folder, labels)
+    try:
+        roll_out(client, RolloutRequest(target.model, arguments.endpoint_name, definition, golden), journal)
+    except AzureError as error:
+        raise InputError(f"the rollout failed and was rolled back: {error}") from error
+
+
+if __name__ == "__main__":
+    run_stage(main)

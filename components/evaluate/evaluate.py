@@ -1,0 +1,166 @@
+"""Evaluate: measure the challenger on the untouched test split, beside the champion, and let the gate decide.
+
+The champion is the model that serves at the endpoint now; it is downloaded and measured again on the same rows.
+Without --endpoint_name nothing is compared, and the policy's `without_champion` decides.
+
+Example:
+    python components/evaluate/evaluate.py --dataset build/dataset --model build/model \
+        --gate_policy endpoints/text-classifier/gate.yml --evaluation build/evaluation
+"""
+
+import logging
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import mlflow
+import numpy as np
+
+from finetune.data.manifest import read_manifest
+from finetune.errors import InputError
+from finetune.evaluation import Predictions, label_ids, predict, predictions_frame, read_test_rows
+from finetune.files import file_sha256, folder_sha256, write_json
+from finetune.gate import Evidence, UnusableChampion, decide, read_policy
+from finetune.metrics.classification import (
+    CLASSIFICATION_METRICS,
+    LOWER_IS_BETTER,
+    classification_metrics,
+    majority_class_metrics,
+    per_label_metrics,
+)
+from finetune.stage import parse_arguments, run_stage
+from finetune.workspace import ModelVersion, connect, serving_model
+
+LOGGER = logging.getLogger(__name__)
+Measure = Callable[[Path, str], tuple[Evidence, Predictions]]
+
+
+@dataclass(frozen=True)
+class EvaluateArguments:
+    """The command line of evaluate."""
+
+    dataset: str = field(metadata={"help": "folder that prep wrote"})
+    model: str = field(metadata={"help": "the challenger: MLflow model folder that train wrote"})
+    gate_policy: str = field(metadata={"help": "gate.yml: what it takes to be promoted"})
+    evaluation: str = field(
+        metadata={"help": "output folder: metrics.json, predictions.parquet, verdict.json"}
+    )
+    endpoint_name: str | None = field(
+        default=None, metadata={"help": "endpoint whose serving model is the champion; default: no champion"}
+    )
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The serving model and what came of measuring it."""
+
+    version: ModelVersion
+    evidence: Evidence | UnusableChampion
+    predictions: Predictions | None
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run evaluate."""
+    arguments = parse_arguments(EvaluateArguments, argv, __doc__)
+    dataset, output, policy_path = map(Path, (arguments.dataset, arguments.evaluation, arguments.gate_policy))
+    policy = read_policy(policy_path, CLASSIFICATION_METRICS, LOWER_IS_BETTER)
+    manifest = read_manifest(dataset)
+    frame = read_test_rows(dataset, manifest)
+    true = label_ids(frame, manifest.labels)
+    test_sha256 = manifest.splits["test"].sha256
+
+    def measure(folder: Path, name: str) -> tuple[Evidence, Predictions]:
+        predictions = predict(folder, frame, manifest)
+        metrics = classification_metrics(manifest.labels, true, predictions.probabilities)
+        return Evidence(folder_sha256(folder), test_sha256, metrics, name), predictions
+
+    challenger, predictions = measure(Path(arguments.model), "challenger")
+    champion = _measure_champion(arguments.endpoint_name, measure)
+    verdict = decide(challenger, champion.evidence if champion else None, policy)
+
+    output.mkdir(parents=True, exist_ok=True)
+    train_counts = list(manifest.splits["train"].labels.values())
+    measured = {
+        "challenger": dict(challenger.metrics),
+        "majority_class": majority_class_metrics(manifest.labels, train_counts, true),
+    }
+    if champion is not None and isinstance(champion.evidence, Evidence):
+        measured["champion"] = dict(champion.evidence.metrics)
+    write_json(
+        output / "metrics.json",
+        {
+            "task": manifest.task,
+            "rows": len(frame),
+            "test_sha256": test_sha256,
+            "metrics": measured,
+            "labels": per_label_metrics(manifest.labels, true, predictions.predicted),
+        },
+    )
+    predictions_frame(
+        frame, manifest.labels, predictions, champion.predictions if champion else None
+    ).to_parquet(output / "predictions.parquet", index=False)
+    # Written last: a folder with a verdict is a whole evaluation.
+    write_json(
+        output / "verdict.json",
+        {
+            "promoted": verdict.promoted,
+            "reasons": list(verdict.reasons),
+            "checks": [asdict(check) for check in verdict.checks],
+            "decided_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "model_sha256": challenger.model_sha256,
+            "test_sha256": test_sha256,
+            "policy_sha256": file_sha256(policy_path),
+            "policy": asdict(policy),
+            "champion": _describe(champion),
+        },
+    )
+    _log(measured, verdict.promoted)
+    LOGGER.info("%s: %s", "promoted" if verdict.promoted else "not promoted", "; ".join(verdict.reasons))
+
+
+def _measure_champion(endpoint_name: str | None, measure: Measure) -> Champion | None:
+    if endpoint_name is None:
+        return None
+    client = connect()
+    version = serving_model(client, endpoint_name)
+    if version is None:
+        LOGGER.info("no model serves at %s yet", endpoint_name)
+        return None
+    LOGGER.info("the champion is %s, serving at %s", version, endpoint_name)
+    with tempfile.TemporaryDirectory() as temporary:
+        client.models.download(version.name, version.version, download_path=temporary)
+        try:
+            evidence, predictions = measure(_model_folder(Path(temporary)), str(version))
+        except InputError as error:
+            return Champion(version, UnusableChampion(str(version), str(error)), None)
+    return Champion(version, evidence, predictions)
+
+
+def _model_folder(downloaded: Path) -> Path:
+    """Find the model below what the client downloaded: it keeps the registered folder's own name."""
+    found = sorted(downloaded.rglob("MLmodel"))
+    if len(found) != 1:
+        raise InputError(f"the registered model holds {len(found)} files named MLmodel; expected 1")
+    return found[0].parent
+
+
+def _describe(champion: Champion | None) -> dict[str, str] | None:
+    if champion is None:
+        return None
+    description = {"name": champion.version.name, "version": champion.version.version}
+    if isinstance(champion.evidence, Evidence):
+        return {**description, "model_sha256": champion.evidence.model_sha256}
+    return {**description, "unusable": champion.evidence.reason}
+
+
+def _log(measured: dict[str, dict[str, float]], promoted: bool) -> None:
+    with mlflow.start_run():
+        for model, metrics in measured.items():
+            mlflow.log_metrics({f"test/{model}/{name}": value for name, value in metrics.items() if np.isfinite(value)})
+        mlflow.set_tag("promoted", promoted)
+
+
+if __name__ == "__main__":
+    run_stage(main)

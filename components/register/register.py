@@ -1,0 +1,113 @@
+"""Register: put a promoted model into the workspace's registry, or say why it is not there.
+
+A rejected model is not an error: registration.json then says registered: false with the gate's reasons, and exit is 0.
+
+Example:
+    python components/register/register.py --model build/model --evaluation build/evaluation --dataset build/dataset \
+        --model_name customer-messages --registration build/registration.json
+"""
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from finetune.data.manifest import DatasetManifest, read_manifest
+from finetune.errors import InputError
+from finetune.files import folder_sha256, read_json
+from finetune.registration import MODEL_DIGEST_TAG, PROMOTED, VERDICT_TAG, Registration, write_registration
+from finetune.stage import parse_arguments, run_stage
+from finetune.workspace import ModelVersion, connect
+
+LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RegisterArguments:
+    """The command line of register."""
+
+    model: str = field(metadata={"help": "the MLflow model folder that was evaluated"})
+    evaluation: str = field(metadata={"help": "folder that evaluate wrote"})
+    dataset: str = field(metadata={"help": "folder that prep wrote, for the lineage tags"})
+    model_name: str = field(metadata={"help": "name in the registry; the registry counts the versions"})
+    registration: str = field(metadata={"help": "output file: registration.json"})
+    commit: str = field(default="unrecorded", metadata={"help": "commit of the code, for the lineage tags"})
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run register."""
+    arguments = parse_arguments(RegisterArguments, argv, __doc__)
+    model, evaluation, output = map(Path, (arguments.model, arguments.evaluation, arguments.registration))
+    verdict = read_json(evaluation / "verdict.json", "the verdict that evaluate writes")
+    metrics = read_json(evaluation / "metrics.json", "the metrics that evaluate writes")
+    manifest = read_manifest(Path(arguments.dataset))
+    digest = folder_sha256(model)
+    reasons = check_verdict(verdict, digest, manifest)
+    if not verdict["promoted"]:
+        LOGGER.info("not registered: %s", "; ".join(reasons))
+        write_registration(output, Registration(False, reasons))
+        return
+    tags = lineage_tags(verdict, metrics, manifest, arguments.commit)
+    version = _register(model, arguments.model_name, tags)
+    LOGGER.info("registered %s", version)
+    write_registration(output, Registration(True, reasons, version, digest, tags))
+
+
+def check_verdict(verdict: dict[str, Any], model_sha256: str, manifest: DatasetManifest) -> tuple[str, ...]:
+    """Check that the verdict is about this model and this data set.
+
+    Returns:
+        The verdict's reasons.
+
+    Raises:
+        InputError: it is about another model or other test rows, or its answer does not follow from its own checks.
+    """
+    if verdict.get("model_sha256") != model_sha256:
+        raise InputError(
+            f"the verdict is about the model {verdict.get('model_sha256')}; the model given is {model_sha256}"
+        )
+    expected = manifest.splits["test"].sha256
+    if verdict.get("test_sha256") != expected:
+        raise InputError(f"the verdict is about the test rows {verdict.get('test_sha256')}; the data set's are {expected}")
+    promoted, checks = verdict.get("promoted"), verdict.get("checks")
+    if not isinstance(promoted, bool) or not isinstance(checks, list) or not checks:
+        raise InputError(f"the verdict says promoted: {promoted!r} with checks {checks!r}; expected an answer and its checks")
+    if promoted != all(check.get("passed") is True for check in checks):
+        raise InputError(f"the verdict says promoted: {promoted}, which does not follow from its checks")
+    return tuple(verdict.get("reasons", ()))
+
+
+def lineage_tags(
+    verdict: dict[str, Any], metrics: dict[str, Any], manifest: DatasetManifest, commit: str
+) -> dict[str, str]:
+    """Return the registered model's tags: where it came from and what it was measured at."""
+    champion = verdict.get("champion")
+    figures = metrics["metrics"]["challenger"]
+    return {
+        VERDICT_TAG: PROMOTED,
+        MODEL_DIGEST_TAG: verdict["model_sha256"],
+        "task": manifest.task,
+        "base_checkpoint": manifest.checkpoint,
+        "job": os.environ.get("AZUREML_ROOT_RUN_ID") or os.environ.get("AZUREML_RUN_ID") or "unrecorded",
+        "commit": commit,
+        "champion": f"{champion['name']}:{champion['version']}" if champion else "none",
+        "policy_sha256": verdict["policy_sha256"],
+        **{f"{split}_sha256": summary.sha256 for split, summary in manifest.splits.items()},
+        **{f"test_{name}": f"{value:.6f}" for name, value in figures.items()},
+    }
+
+
+def _register(model: Path, name: str, tags: dict[str, str]) -> ModelVersion:
+    from azure.ai.ml.constants import AssetTypes
+    from azure.ai.ml.entities import Model
+
+    registered = connect().models.create_or_update(
+        Model(path=str(model), type=AssetTypes.MLFLOW_MODEL, name=name, tags=tags)
+    )
+    return ModelVersion(registered.name, str(registered.version))
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,95 @@
+"""Scoring script of the endpoint: an MLflow model folder behind Azure ML's inference server.
+
+Request, as Azure's own MLflow deployments take it (learn.microsoft.com/azure/machine-learning/how-to-deploy-mlflow-models):
+    {"input_data": ["a text", …]}                                            one text a row
+    {"input_data": [{"text": "…", "text_pair": "…"}, …]}                     named columns
+    {"input_data": {"columns": ["text"], "data": [["…"], …]}}                a split frame
+Answer: a list with an object per row: label, score, probabilities (label → probability).
+"""
+
+import json
+import os
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+from azureml_inference_server_http.api.aml_response import AMLResponse
+
+MAX_ROWS = 1000
+MAX_CHARACTERS = 100_000
+
+model = None
+
+
+class RequestError(Exception):
+    """The request cannot be answered; the message says why."""
+
+
+def init():
+    """Load the registered model; the server calls it once per worker."""
+    global model
+    root = Path(os.environ["AZUREML_MODEL_DIR"])
+    found = sorted(root.rglob("MLmodel"))
+    if len(found) != 1:
+        raise RuntimeError(f"{root} holds {len(found)} files named MLmodel; expected 1")
+    model = mlflow.pyfunc.load_model(str(found[0].parent))
+
+
+def run(raw_data):
+    """Answer one request; what is wrong with a request comes back as status 400 with the reason."""
+    columns = model.metadata.get_input_schema().input_names()
+    try:
+        frame = parse_request(raw_data, columns)
+    except RequestError as error:
+        return AMLResponse({"error": str(error)}, 400, json_str=True)
+    answer = model.predict(frame)
+    labels = model.metadata.metadata["labels"]
+    return [
+        {
+            "label": row.label,
+            "score": float(row.score),
+            "probabilities": dict(zip(labels, map(float, row.probabilities), strict=True)),
+        }
+        for row in answer.itertuples(index=False)
+    ]
+
+
+def parse_request(raw_data, columns):
+    """Return the request's rows as a frame with exactly the model's columns, all text.
+
+    Raises:
+        RequestError: the body is not JSON of one of the forms above, or its rows are not usable.
+    """
+    try:
+        body = json.loads(raw_data)
+    except (TypeError, ValueError) as error:
+        raise RequestError(f"the body is not JSON: {error}") from None
+    if not isinstance(body, dict) or "input_data" not in body:
+        raise RequestError('expected a JSON object with the key "input_data"')
+    rows = _rows(body["input_data"], columns)
+    if not 0 < len(rows) <= MAX_ROWS:
+        raise RequestError(f"found {len(rows)} rows; expected 1 to {MAX_ROWS}")
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict) or set(row) != set(columns):
+            raise RequestError(f"row {number}: expected exactly the columns {', '.join(columns)}")
+        for column, value in row.items():
+            if not isinstance(value, str):
+                raise RequestError(f"row {number}: {column} is not a string")
+            if len(value) > MAX_CHARACTERS:
+                raise RequestError(f"row {number}: {column} has {len(value)} characters; expected at most {MAX_CHARACTERS}")
+    return pd.DataFrame(rows, columns=list(columns))
+
+
+def _rows(data, columns):
+    if isinstance(data, dict):
+        names, values = data.get("columns"), data.get("data")
+        if not isinstance(names, list) or not isinstance(values, list):
+            raise RequestError('"input_data" as an object needs the lists "columns" and "data"')
+        if not all(isinstance(value, list) and len(value) == len(names) for value in values):
+            raise RequestError(f'each entry of "data" needs {len(names)} values, as in "columns"')
+        return [dict(zip(map(str, names), value, strict=True)) for value in values]
+    if not isinstance(data, list):
+        raise RequestError('"input_data" is neither a list of rows nor an object with columns and data')
+    if len(columns) == 1:
+        return [{columns[0]: row} if isinstance(row, str) else row for row in data]
+    return data

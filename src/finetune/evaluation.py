@@ -1,0 +1,90 @@
+"""Measuring models on the untouched test split, through the interface that serves them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from finetune.data.columns import LABEL
+from finetune.data.manifest import DatasetManifest, examples_sha256
+from finetune.data.prepare import TEST_FILE
+from finetune.errors import InputError
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One model's answers on the test rows."""
+
+    predicted: np.ndarray
+    """Label ids, shape (n,)."""
+    probabilities: np.ndarray
+    """Shape (n, labels), in the data set's label order."""
+
+
+def read_test_rows(dataset: Path, manifest: DatasetManifest) -> pd.DataFrame:
+    """Read the test split and prove that it is the one prep wrote.
+
+    Raises:
+        InputError: the file is missing, unreadable, or its rows do not have the digest in the manifest.
+    """
+    path = dataset / TEST_FILE
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable: {error}; expected the test split that prep writes") from None
+    expected = manifest.splits["test"].sha256
+    if (found := examples_sha256(frame)) != expected:
+        raise InputError(f"{path}: the rows' sha256 is {found}, expected {expected}: the test split was changed after prep")
+    return frame
+
+
+def predict(folder: Path, frame: pd.DataFrame, manifest: DatasetManifest) -> Predictions:
+    """Load an MLflow model folder and ask it for the test rows.
+
+    Champion and challenger may list the same labels in different orders; probabilities are brought into the data set's.
+
+    Raises:
+        InputError: the folder does not load, or its labels or input columns are not the data set's.
+    """
+    import mlflow
+
+    try:
+        model = mlflow.pyfunc.load_model(str(folder))
+    except (mlflow.MlflowException, OSError, ImportError, ValueError) as error:
+        raise InputError(f"{folder}: does not load as an MLflow model: {error}") from None
+    metadata = model.metadata.metadata or {}
+    labels = metadata.get("labels")
+    if not isinstance(labels, list) or sorted(labels) != sorted(manifest.labels):
+        raise InputError(f"{folder}: its labels are {labels}; the data set's are {list(manifest.labels)}")
+    inputs = model.metadata.get_input_schema()
+    columns = inputs.input_names() if inputs is not None else []
+    if sorted(columns) != sorted(manifest.text_columns):
+        raise InputError(f"{folder}: it takes the columns {columns}; the data set has {list(manifest.text_columns)}")
+    answer = model.predict(frame[list(manifest.text_columns)])
+    probabilities = np.asarray(answer["probabilities"].tolist(), dtype=np.float64)
+    probabilities = probabilities[:, [labels.index(label) for label in manifest.labels]]
+    if probabilities.shape != (len(frame), len(labels)) or not np.isfinite(probabilities).all():
+        raise InputError(f"{folder}: its probabilities are not {len(frame)} × {len(labels)} finite numbers")
+    return Predictions(probabilities.argmax(axis=1), probabilities)
+
+
+def label_ids(frame: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:
+    """Return the rows' label ids, shape (n,)."""
+    ids = {label: i for i, label in enumerate(labels)}
+    return frame[LABEL].map(ids).to_numpy()
+
+
+def predictions_frame(
+    frame: pd.DataFrame, labels: Sequence[str], challenger: Predictions, champion: Predictions | None
+) -> pd.DataFrame:
+    """Return the test rows with each model's label, and its probability of every label as "<model>:<label>"."""
+    result = frame.copy()
+    for name, predictions in (("challenger", challenger), ("champion", champion)):
+        if predictions is None:
+            continue
+        result[name] = [labels[i] for i in predictions.predicted]
+        for i, label in enumerate(labels):
+            result[f"{name}:{label}"] = predictions.probabilities[:, i]
+    return result

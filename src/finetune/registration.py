@@ -1,0 +1,50 @@
+"""`registration.json`: what register hands to deploy, and the tags that a registered model carries."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from finetune.errors import InputError
+from finetune.files import read_json, write_json
+from finetune.workspace import ModelVersion
+
+MODEL_DIGEST_TAG = "model_sha256"
+VERDICT_TAG = "verdict"
+PROMOTED = "promoted"
+
+
+@dataclass(frozen=True)
+class Registration:
+    """The contents of `registration.json`."""
+
+    registered: bool
+    reasons: tuple[str, ...]
+    model: ModelVersion | None = None
+    model_sha256: str | None = None
+    tags: Mapping[str, str] | None = None
+
+
+def write_registration(path: Path, registration: Registration) -> None:
+    """Write `registration.json`."""
+    write_json(path, asdict(registration))
+
+
+def read_registration(path: Path) -> Registration:
+    """Read `registration.json`.
+
+    Raises:
+        InputError: it is missing, broken, or says "registered" without an exact model version and digest.
+    """
+    value = read_json(path, "the file that register writes")
+    registered, model = value.get("registered"), value.get("model")
+    if not isinstance(registered, bool):
+        raise InputError(f"{path}: registered is {registered!r}; expected true or false")
+    reasons = tuple(value.get("reasons", ()))
+    if not registered:
+        return Registration(False, reasons)
+    digest = value.get("model_sha256")
+    if not isinstance(model, dict) or not model.get("name") or not model.get("version") or not digest:
+        raise InputError(f"{path}: registered, but without model name, version and model_sha256")
+    return Registration(
+        True, reasons, ModelVersion(model["name"], model["version"]), digest, dict(value.get("tags") or {})
+    )

@@ -1,0 +1,81 @@
+"""The workspace a stage runs in, reached through `MLClient` and nothing else."""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from finetune.errors import InputError
+
+if TYPE_CHECKING:
+    from azure.ai.ml import MLClient
+
+_VARIABLES = ("AZUREML_ARM_SUBSCRIPTION", "AZUREML_ARM_RESOURCEGROUP", "AZUREML_ARM_WORKSPACE_NAME")
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A registered model; the version is exact, never a label such as "latest"."""
+
+    name: str
+    version: str
+
+    def __str__(self) -> str:
+        """Return name:version, as Azure ML writes it."""
+        return f"{self.name}:{self.version}"
+
+
+def connect() -> "MLClient":
+    """Connect to the workspace of the running job.
+
+    Azure ML sets the variables in every job. The identity is the compute's (its client id is in DEFAULT_IDENTITY_CLIENT_ID)
+    or whatever else `DefaultAzureCredential` finds.
+
+    Raises:
+        InputError: the process does not run in a job.
+    """
+    # Imported here: it takes seconds, and a stage without an endpoint to compare with does not need it.
+    from azure.ai.ml import MLClient
+    from azure.identity import DefaultAzureCredential
+
+    missing = [name for name in _VARIABLES if not os.environ.get(name)]
+    if missing:
+        raise InputError(
+            f"no workspace: {', '.join(missing)} not set; run the stage in a job, or with `amlocal exec -- …` here"
+        )
+    credential = DefaultAzureCredential(managed_identity_client_id=os.environ.get("DEFAULT_IDENTITY_CLIENT_ID"))
+    return MLClient(credential, *(os.environ[name] for name in _VARIABLES))
+
+
+def parse_model_reference(reference: str) -> ModelVersion:
+    """Parse what a deployment says of its model: an ARM id, "azureml:name:version" or "name:version".
+
+    Raises:
+        InputError: no exact version can be read from it.
+    """
+    parts = reference.split("/")
+    if len(parts) >= 4 and parts[-4] == "models" and parts[-2] == "versions":
+        return ModelVersion(parts[-3], parts[-1])
+    name, colon, version = reference.removeprefix("azureml:").rpartition(":")
+    if colon and name and version:
+        return ModelVersion(name, version)
+    raise InputError(f"model reference {reference!r}: expected an exact name:version")
+
+
+def serving_model(client: "MLClient", endpoint_name: str) -> ModelVersion | None:
+    """Return the model that gets most of an endpoint's traffic: the champion.
+
+    Returns:
+        None when there is no such endpoint, or it sends no traffic to any deployment.
+    """
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        endpoint = client.online_endpoints.get(endpoint_name)
+    except ResourceNotFoundError:
+        return None
+    live = {name: share for name, share in (endpoint.traffic or {}).items() if share > 0}
+    if not live:
+        return None
+    deployment = client.online_deployments.get(max(live, key=live.__getitem__), endpoint_name)
+    model = deployment.model
+    return parse_model_reference(model if isinstance(model, str) else model.id)
