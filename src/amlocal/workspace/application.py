@@ -1,24 +1,126 @@
 """Everything that answers on the workspace's https port, told apart by host name."""
 
 from starlette.applications import Starlette
-from starlette.routing import Host, Mount, Route
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Host, Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from amlocal.workspace import names
 from amlocal.workspace.arm_metadata import cloud_metadata
+from amlocal.workspace.arm_shapes import PROVIDER
+from amlocal.workspace.assets import asset_kinds, asset_routes
+from amlocal.workspace.blob_api import blob_app
+from amlocal.workspace.blobs import BlobStore
+from amlocal.workspace.credentials import token_is_valid
+from amlocal.workspace.datastores import datastore_routes, locate
+from amlocal.workspace.errors import ArmError, answer_error, bad_request, error_body
 from amlocal.workspace.identity import identity_app
+from amlocal.workspace.store import Json, Store
 
 
-def https_app(key: str) -> Starlette:
+def https_app(key: str, store: Store, blobs: BlobStore, mlflow_uri: str, more: list[BaseRoute]) -> Starlette:
     """Build the application of the https port.
 
     Args:
         key: The workspace's key.
+        store: Where resources are kept.
+        blobs: Where blobs are kept.
+        mlflow_uri: What the workspace names as its tracking server.
+        more: Further routes below the workspace.
     """
-    management = Starlette(routes=[Route("/metadata/endpoints", cloud_metadata)])
+
+    def model_exists(properties: Json) -> None:
+        uri = str(properties.get("modelUri"))
+        if not blobs.find(*locate(uri)):
+            raise bad_request(f"There are no files at {uri}; upload them before registering the model.")
+
+    async def workspace(_request: Request) -> Response:
+        return JSONResponse(_workspace(mlflow_uri))
+
+    routes: list[BaseRoute] = [Route("/", workspace), *datastore_routes(key), *more]
+    for kind in asset_kinds(model_exists):
+        routes += asset_routes(store, kind, key)
+    routes.append(Route("/{rest:path}", _unknown, methods=["GET", "PUT", "POST", "PATCH", "DELETE"]))
+    below = Mount(names.WORKSPACE_ARM_ID, routes=routes)
+    management = Starlette(
+        routes=[
+            Route("/metadata/endpoints", cloud_metadata),
+            Mount(
+                "/",
+                app=with_token(
+                    Starlette(
+                        routes=[
+                            # Without the slash that a mount would ask for.
+                            Route(names.WORKSPACE_ARM_ID, workspace),
+                            below,
+                            Route("/{rest:path}", _elsewhere, methods=["GET", "PUT", "POST", "PATCH", "DELETE"]),
+                        ],
+                        exception_handlers={ArmError: answer_error},
+                    ),
+                    key,
+                ),
+            ),
+        ]
+    )
     return Starlette(
         routes=[
             Host(names.IDENTITY_HOST, app=identity_app(key)),
             Host(names.MANAGEMENT_HOST, app=management),
-            Mount("/nothing", routes=[]),
+            Host(names.BLOB_HOST, app=blob_app(blobs, key)),
         ]
     )
+
+
+def with_token(app: ASGIApp, key: str) -> ASGIApp:
+    """Wrap an application: 401 without an access token of this workspace.
+
+    Args:
+        app: What to protect.
+        key: The workspace's key.
+    """
+
+    async def wrapper(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            kind, _, token = Request(scope).headers.get("authorization", "").partition(" ")
+            if kind.lower() != "bearer" or not token_is_valid(key, token):
+                body = error_body("AuthenticationFailed", "The access token is missing, wrong or expired.")
+                await JSONResponse(body, 401)(scope, receive, send)
+                return
+        await app(scope, receive, send)
+
+    return wrapper
+
+
+async def _unknown(request: Request) -> Response:
+    what = f"{request.method} {request.path_params['rest']}"
+    raise ArmError(404, "ResourceNotFound", f"{what} is nothing that the workspace on this machine answers.")
+
+
+async def _elsewhere(request: Request) -> Response:
+    raise ArmError(
+        404,
+        "ResourceNotFound",
+        f"{request.url.path} is not below {names.WORKSPACE_ARM_ID}, the one workspace on this machine.",
+    )
+
+
+def _workspace(mlflow_uri: str) -> Json:
+    return {
+        "id": names.WORKSPACE_ARM_ID,
+        "name": names.WORKSPACE_NAME,
+        "type": PROVIDER,
+        "location": names.LOCATION,
+        "kind": "Default",
+        "tags": {},
+        "properties": {
+            "friendlyName": names.WORKSPACE_NAME,
+            "workspaceId": names.TENANT_ID,
+            "tenantId": names.TENANT_ID,
+            "provisioningState": "Succeeded",
+            "mlFlowTrackingUri": mlflow_uri,
+            "discoveryUrl": f"https://{names.ML_HOST}/discovery",
+            "storageAccount": names.STORAGE_ACCOUNT,
+            "publicNetworkAccess": "Disabled",
+        },
+    }

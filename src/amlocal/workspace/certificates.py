@@ -36,7 +36,7 @@ def ensure_certificates(layout: Layout) -> tuple[Path, Path]:
         write_atomically(authority, authority_pem)
         write_atomically(key, key_pem)
         write_atomically(certificate, certificate_pem)
-    write_atomically(layout.ca_bundle, _bundle(authority.read_bytes()))
+    write_atomically(layout.ca_bundle, _bundle(layout, authority.read_bytes()))
     return certificate, key
 
 
@@ -47,12 +47,13 @@ def _is_fresh(certificate: Path) -> bool:
     return expiry - datetime.datetime.now(datetime.UTC) > RENEW_BEFORE
 
 
-def _bundle(authority: bytes) -> bytes:
+def _bundle(layout: Layout, authority: bytes) -> bytes:
     """Join the public authorities, those the user's environment names (a company's proxy) and our own."""
     parts = [Path(certifi.where()).read_bytes(), authority]
     for variable in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
         extra = Path(os.environ.get(variable, ""))
-        if extra.is_file() and (data := extra.read_bytes()) not in parts:
+        ours = extra == layout.ca_bundle  # when the daemon is started from a step
+        if not ours and extra.is_file() and (data := extra.read_bytes()) not in parts:
             parts.append(data)
     return b"\n".join(parts)
 
@@ -88,9 +89,7 @@ def _issue(now: datetime.datetime) -> tuple[bytes, bytes, bytes]:
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(alternatives, critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
-        )
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
     private = key.private_bytes(

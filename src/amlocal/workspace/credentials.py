@@ -1,4 +1,4 @@
-"""Secrets that clients present: bearer tokens and shared access signatures, derived from the workspace's key."""
+"""Secrets that clients present: bearer tokens and shared access signatures, made from the workspace's key."""
 
 import base64
 import hashlib

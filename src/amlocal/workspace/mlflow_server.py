@@ -49,9 +49,7 @@ def guarded(app: ASGIApp, key: str) -> ASGIApp:
 
 
 def _has_key(scope: Scope, key: str) -> bool:
-    header = next((value for name, value in scope["headers"] if name == b"authorization"), b"").decode(
-        "latin-1"
-    )
+    header = next((value for name, value in scope["headers"] if name == b"authorization"), b"").decode("latin-1")
     kind, _, credential = header.partition(" ")
     if kind.lower() == "bearer":
         return matches(credential, key)
@@ -117,9 +115,7 @@ def main(arguments: list[str]) -> None:
     end_with_parent()
     key = os.environ.pop(KEY_VARIABLE)
     app = guarded(load_mlflow(options.folder), key)
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=3
-    )
+    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=3)
     listener = socket.socket(fileno=options.socket)
     uvicorn.Server(config).run(sockets=[listener])
 

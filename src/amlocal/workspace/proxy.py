@@ -14,6 +14,7 @@ from amlocal.workspace import names
 CHUNK = 1 << 16
 HEADER_LIMIT = 1 << 16
 CONNECT_SECONDS = 30.0
+USER = "amlocal"
 
 log = logging.getLogger(__name__)
 
@@ -45,13 +46,13 @@ def upstream_from(environment: Mapping[str, str]) -> str | None:
     Args:
         environment: The daemon's environment.
     """
-    return environment.get("HTTPS_PROXY") or environment.get("https_proxy") or None
+    url = environment.get("HTTPS_PROXY") or environment.get("https_proxy") or ""
+    # A step that starts the workspace has this very proxy in its environment.
+    return None if not url or url.startswith(f"http://{USER}:") else url
 
 
-async def serve_client(
-    settings: ProxySettings, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> None:
-    """Handle one client connection; the callback of ``asyncio.start_server``.
+async def serve_client(settings: ProxySettings, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Handle one client connection until either side closes it.
 
     Args:
         settings: What the proxy does.
@@ -90,10 +91,7 @@ async def _accept(
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     request, *header_lines = head.split("\r\n")
     method, target, *_ = [*request.split(" "), "", ""]
-    headers = {
-        name.strip().lower(): value.strip()
-        for name, _, value in (line.partition(":") for line in header_lines)
-    }
+    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in header_lines)}
     _check_key(settings, headers.get("proxy-authorization", ""))
     host, _, port = target.rpartition(":")
     host = host.strip("[]").lower()
@@ -103,14 +101,12 @@ async def _accept(
 
 
 def _check_key(settings: ProxySettings, authorization: str) -> None:
-    expected = "Basic " + base64.b64encode(f"amlocal:{settings.key}".encode()).decode()
+    expected = "Basic " + base64.b64encode(f"{USER}:{settings.key}".encode()).decode()
     if not hmac.compare_digest(authorization.encode(), expected.encode()):
         raise Refused('407 Proxy key missing or wrong\r\nProxy-Authenticate: Basic realm="amlocal"')
 
 
-async def _connect(
-    settings: ProxySettings, host: str, port: int
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _connect(settings: ProxySettings, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     if names.is_workspace_host(host):
         return await asyncio.open_connection("127.0.0.1", settings.https_port)
     if not settings.allow_egress:
@@ -126,15 +122,11 @@ async def _connect(
         raise Refused("502 Host cannot be reached") from error
 
 
-async def _connect_through(
-    upstream: str, host: str, port: int
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _connect_through(upstream: str, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Open a tunnel through another proxy."""
     url = urllib.parse.urlsplit(upstream if "://" in upstream else f"http://{upstream}")
     tls = url.scheme == "https"
-    reader, writer = await asyncio.open_connection(
-        url.hostname, url.port or (443 if tls else 80), ssl=tls or None
-    )
+    reader, writer = await asyncio.open_connection(url.hostname, url.port or (443 if tls else 80), ssl=tls or None)
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
     if url.username is not None:

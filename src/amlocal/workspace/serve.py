@@ -22,10 +22,12 @@ from starlette.types import ASGIApp
 from amlocal.endpoints.process import Child, spawn
 from amlocal.workspace import proxy
 from amlocal.workspace.application import https_app
+from amlocal.workspace.blobs import BlobStore
 from amlocal.workspace.certificates import ensure_certificates
 from amlocal.workspace.daemon_record import LISTENERS, DaemonRecord, new_record, read_record, write_record
 from amlocal.workspace.layout import Layout
 from amlocal.workspace.mlflow_server import KEY_VARIABLE
+from amlocal.workspace.store import Store
 
 MLFLOW_READY_SECONDS = 60.0
 MLFLOW_STOP_SECONDS = 5.0
@@ -82,7 +84,9 @@ async def serve(layout: Layout, *, allow_egress: bool) -> None:
         # mlflow takes longest, so it starts first and loads while the rest is set up.
         await stack.enter_async_context(running_mlflow(layout, record.key, listeners["mlflow"]))
         certificate, private_key = ensure_certificates(layout)
-        app = https_app(record.key)
+        store = stack.enter_context(contextlib.closing(Store(layout.database)))
+        blobs = BlobStore(store.connection, layout.blobs)
+        app = https_app(record.key, store, blobs, f"http://127.0.0.1:{ports['mlflow']}/mlflow", [])
         tls = {"ssl_certfile": certificate, "ssl_keyfile": private_key}
         await stack.enter_async_context(running_http(app, listeners["https"], tls))
         await stack.enter_async_context(running_proxy(settings, listeners["proxy"]))
@@ -152,12 +156,22 @@ async def running_proxy(settings: proxy.ProxySettings, listener: socket.socket) 
         settings: What it does.
         listener: Listening socket; closed at the end.
     """
-    handler = functools.partial(proxy.serve_client, settings)
-    server = await asyncio.start_server(handler, sock=listener, limit=proxy.HEADER_LIMIT)
+    tunnels: set[asyncio.Task[None]] = set()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tunnel = asyncio.create_task(proxy.serve_client(settings, reader, writer))
+        tunnels.add(tunnel)
+        tunnel.add_done_callback(tunnels.discard)
+
+    server = await asyncio.start_server(accept, sock=listener, limit=proxy.HEADER_LIMIT)
     try:
         yield
     finally:
         server.close()
+        # Clients keep idle connections for later; the servers behind would wait for them.
+        for tunnel in tunnels:
+            tunnel.cancel()
+        await asyncio.gather(*tunnels, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

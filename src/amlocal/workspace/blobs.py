@@ -1,0 +1,227 @@
+"""Blobs: contents as read-only files on disk, names and metadata in the store.
+
+A content file is written aside and renamed into place before the name points to it, and never changed
+afterwards. Replacing a blob gives its name another file. So whoever has linked a content file keeps exactly
+what was uploaded.
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import sqlite3
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Blob:
+    """One stored blob.
+
+    Attributes:
+        container: Its container.
+        name: Its name in the container, with slashes.
+        content: File that holds its contents; read-only.
+        size: Number of bytes.
+        content_type: What the client said it is.
+        metadata: The client's own name-value pairs.
+        created: When the name was first used, in seconds since the epoch.
+        modified: When contents or metadata last changed.
+    """
+
+    container: str
+    name: str
+    content: Path
+    size: int
+    content_type: str
+    metadata: Mapping[str, str]
+    created: float
+    modified: float
+
+    @property
+    def etag(self) -> str:
+        """Changes whenever contents or metadata change."""
+        return f'"0x{int(self.modified * 1e6):X}"'
+
+
+class BlobStore:
+    """All blobs of one workspace.
+
+    Args:
+        connection: The store's database.
+        folder: Where contents are kept.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, folder: Path) -> None:
+        self._connection = connection
+        self._contents = folder / "contents"
+        self._staging = folder / "staging"
+        # Uploads that a crash cut short; their clients start over.
+        shutil.rmtree(self._staging, ignore_errors=True)
+        for path in (self._contents, self._staging):
+            path.mkdir(parents=True, exist_ok=True)
+
+    def get(self, container: str, name: str) -> Blob | None:
+        """Look a blob up, or ``None`` where there is none."""
+        rows = self._select("WHERE container = ? AND name = ?", (container, name))
+        return rows[0] if rows else None
+
+    def find(self, container: str, prefix: str = "") -> list[Blob]:
+        """List the blobs of a container whose names start with a prefix, sorted by name."""
+        where = "WHERE container = ? AND substr(name, 1, ?) = ? ORDER BY name"
+        return self._select(where, (container, len(prefix), prefix))
+
+    def delete(self, container: str, name: str) -> bool:
+        """Delete a blob; says whether it was there."""
+        blob = self.get(container, name)
+        if blob is None:
+            return False
+        self._connection.execute("DELETE FROM blobs WHERE container = ? AND name = ?", (container, name))
+        blob.content.unlink(missing_ok=True)
+        return True
+
+    def set_metadata(self, blob: Blob, metadata: Mapping[str, str]) -> Blob:
+        """Replace a blob's metadata."""
+        return self._point(blob.container, blob.name, blob.content, blob.content_type, metadata)
+
+    async def put(
+        self,
+        container: str,
+        name: str,
+        data: AsyncIterator[bytes],
+        *,
+        content_type: str,
+        metadata: Mapping[str, str],
+    ) -> Blob:
+        """Store a blob from a stream.
+
+        Args:
+            container: Its container.
+            name: Its name.
+            data: Contents in pieces of any size.
+            content_type: What it is.
+            metadata: The client's own name-value pairs.
+        """
+        staged = self._staging / uuid.uuid4().hex
+        try:
+            await _write_stream(staged, data)
+            return self._adopt(staged, container, name, content_type, metadata)
+        finally:
+            staged.unlink(missing_ok=True)
+
+    async def put_block(self, container: str, name: str, block: str, data: AsyncIterator[bytes]) -> None:
+        """Stage one block of a blob that is uploaded in pieces.
+
+        Args:
+            container: Its container.
+            name: Its name.
+            block: The block's id, chosen by the client.
+            data: The block's contents.
+        """
+        target = self._block(container, name, block)
+        target.parent.mkdir(exist_ok=True)
+        staged = self._staging / uuid.uuid4().hex
+        try:
+            await _write_stream(staged, data)
+            staged.replace(target)
+        finally:
+            staged.unlink(missing_ok=True)
+
+    async def put_block_list(
+        self,
+        container: str,
+        name: str,
+        blocks: Sequence[str],
+        *,
+        content_type: str,
+        metadata: Mapping[str, str],
+    ) -> Blob:
+        """Make a blob of staged blocks.
+
+        Args:
+            container: Its container.
+            name: Its name.
+            blocks: Ids of the blocks, in order.
+            content_type: What it is.
+            metadata: The client's own name-value pairs.
+
+        Raises:
+            FileNotFoundError: A block was never staged.
+        """
+        staged = self._staging / uuid.uuid4().hex
+        try:
+            parts = [self._block(container, name, block) for block in blocks]
+            await asyncio.to_thread(_concatenate, parts, staged)
+            blob = self._adopt(staged, container, name, content_type, metadata)
+        finally:
+            staged.unlink(missing_ok=True)
+        shutil.rmtree(self._block(container, name, "").parent, ignore_errors=True)
+        return blob
+
+    def _block(self, container: str, name: str, block: str) -> Path:
+        """Where a block is staged; ids are free text, so they are spelled in hex."""
+        return self._staging / uuid.uuid5(uuid.NAMESPACE_URL, f"{container}/{name}").hex / f"b{block.encode().hex()}"
+
+    def _adopt(self, staged: Path, container: str, name: str, content_type: str, metadata: Mapping[str, str]) -> Blob:
+        """Turn a complete staged file into the contents of a blob."""
+        staged.chmod(0o444)
+        content = self._contents / uuid.uuid4().hex
+        staged.replace(content)
+        previous = self.get(container, name)
+        blob = self._point(container, name, content, content_type, metadata)
+        if previous is not None:
+            previous.content.unlink(missing_ok=True)
+        return blob
+
+    def _point(self, container: str, name: str, content: Path, content_type: str, metadata: Mapping[str, str]) -> Blob:
+        """Let a name point to contents."""
+        now = time.time()
+        self._connection.execute(
+            "INSERT INTO blobs VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (container, name) DO UPDATE SET "
+            "content = excluded.content, size = excluded.size, content_type = excluded.content_type, "
+            "metadata = excluded.metadata, modified = excluded.modified",
+            (
+                container,
+                name,
+                content.name,
+                content.stat().st_size,
+                content_type,
+                json.dumps(dict(metadata)),
+                now,
+                now,
+            ),
+        )
+        return self._select("WHERE container = ? AND name = ?", (container, name))[0]
+
+    def _select(self, where: str, parameters: tuple[object, ...]) -> list[Blob]:
+        columns = "container, name, content, size, content_type, metadata, created, modified"
+        rows = self._connection.execute(f"SELECT {columns} FROM blobs {where}", parameters)  # noqa: S608
+        return [
+            Blob(row[0], row[1], self._contents / row[2], row[3], row[4], json.loads(row[5]), row[6], row[7])
+            for row in rows
+        ]
+
+
+async def _write_stream(path: Path, data: AsyncIterator[bytes]) -> None:
+    """Write a stream to disk and make sure that it is there."""
+    with path.open("wb") as file:
+        async for chunk in data:
+            file.write(chunk)
+        file.flush()
+        # The one slow part: in a thread, so that scoring requests do not wait for the disk.
+        await asyncio.to_thread(os.fsync, file.fileno())
+
+
+def _concatenate(parts: Sequence[Path], target: Path) -> None:
+    """Join files and make sure that the result is on disk."""
+    with target.open("wb") as whole:
+        for path in parts:
+            with path.open("rb") as part:
+                shutil.copyfileobj(part, whole, CHUNK)
+        whole.flush()
+        os.fsync(whole.fileno())
