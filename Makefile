@@ -1,18 +1,76 @@
+# Two commands do everything: make run, make test. Both install what they need into .venv first.
+
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+# What make run trains on; each is a pipeline input of the same meaning.
+DATA ?= data/customer_messages
+TASK ?= text-classification
+TEXT ?= message
+TEXT_PAIR ?= text_pair
+LABEL ?= intent
+LABELS ?= as-is
+CHECKPOINT ?= sentence-transformers/all-MiniLM-L6-v2
+EPOCHS ?= 3
+# Model and endpoint are named after the data unless you name them.
+NAME ?= $(subst _,-,$(notdir $(patsubst %/,%,$(DATA))))
+# More overrides of the pipeline file, such as SET="jobs.sweep.limits.max_total_trials=8".
+SET ?=
+JOB := finetune-$(shell date -u +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup
+.PHONY: help setup run stop test lint format validate sample clean
 
 help: ## Show this help
-	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
+	  | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@echo
+	@echo '  make run takes DATA= TASK= TEXT= TEXT_PAIR= LABEL= LABELS= CHECKPOINT= EPOCHS= NAME= SET=; see the README.'
 
 setup: $(VENV)/.installed ## Create .venv and install the pinned dependencies
 
 $(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "Python 3.11 is needed, found " + sys.version.split()[0] + "; set PYTHON=/path/to/python3.11")'
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "error: Python 3.11 is needed, found " + sys.version.split()[0] + "; try make PYTHON=/path/to/python3.11")'
+	@echo 'Installing into $(VENV): a few minutes, once.'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	touch $@
+	$(PIP) torch==2.13.0
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+run: setup ## Run pipelines/finetune.yml here: data to live endpoint
+	$(BIN)/amlocal job create --file pipelines/finetune.yml --name $(JOB) --set \
+	  "inputs.data.path=$(abspath $(DATA))" "inputs.task=$(TASK)" "inputs.text_column=$(TEXT)" \
+	  "inputs.text_pair_column=$(TEXT_PAIR)" "inputs.label_column=$(LABEL)" "inputs.label_mapping=$(LABELS)" \
+	  "inputs.checkpoint=$(CHECKPOINT)" "inputs.epochs=$(EPOCHS)" "inputs.model_name=$(NAME)" \
+	  "inputs.endpoint_name=$(NAME)" "inputs.commit=$(shell git rev-parse HEAD 2>/dev/null || echo unrecorded)" $(SET)
+	@$(BIN)/amlocal exec -- $(BIN)/python -m finetune.summary --outputs .amlocal/jobs/$(JOB)/outputs \
+	  --key_command '$(BIN)/amlocal online-endpoint get-credentials --name $(NAME)'
+	@echo
+	@echo 'The endpoint stays up until: make stop'
+
+stop: ## Stop the local workspace and its endpoints
+	@if [ -x $(BIN)/amlocal ]; then $(BIN)/amlocal workspace stop; else echo 'Nothing is installed, nothing runs.'; fi
+
+test: setup ## Run all tests
+	$(BIN)/pytest
+
+lint: setup ## Check style, types and YAML
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/yamllint --strict .
+
+format: setup ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+validate: setup ## Check the pipelines with the Azure ML client's own validation
+	@for file in pipelines/*.yml; do $(BIN)/amlocal job validate --file $$file || exit 1; done
+
+sample: setup ## Make the sample data anew
+	$(BIN)/python data/make_sample.py --folder data/customer_messages
+
+clean: stop ## Stop everything and remove what runs left behind
+	rm -rf .amlocal

@@ -1,8 +1,8 @@
 """Make the sample data set: short customer messages with an intent each.
 
-Everything comes from the phrase lists below and a seed; no outside text is used. A model has something to learn, and cannot
-reach 100 %: some phrasings occur in validation and test only, some name the words of another intent, letters are mistyped,
-and a share of the labels is wrong on purpose, as in any data set that people labelled.
+Everything comes from the phrase lists below and a seed; no outside text is used. A model has something to learn, and
+cannot reach 100 %: some phrasings occur in validation and test only, some name the words of another intent, letters
+are mistyped, and a share of the labels is wrong on purpose, as in any data set that people labelled.
 
 Example:
     python data/make_sample.py --folder data/customer_messages
@@ -132,16 +132,58 @@ PHRASES = {
 }
 SLOTS = {
     "product": [
-        "the headphones", "the blue jacket", "the kettle", "the running shoes", "the tablet", "the desk lamp", "the camera",
-        "the backpack", "the keyboard", "the coffee machine", "the smart watch", "the office chair", "the speaker", "the tent",
+        "the headphones",
+        "the blue jacket",
+        "the kettle",
+        "the running shoes",
+        "the tablet",
+        "the desk lamp",
+        "the camera",
+        "the backpack",
+        "the keyboard",
+        "the coffee machine",
+        "the smart watch",
+        "the office chair",
+        "the speaker",
+        "the tent",
     ],
     "city": ["Leeds", "Lyon", "Porto", "Graz", "Turin", "Ghent", "Malmo", "Cork", "Basel", "Bergen"],
-    "day": ["Monday", "Tuesday", "Friday", "the 3rd", "the 14th", "the weekend", "Thursday", "the 21st", "last Wednesday"],
+    "day": [
+        "Monday",
+        "Tuesday",
+        "Friday",
+        "the 3rd",
+        "the 14th",
+        "the weekend",
+        "Thursday",
+        "the 21st",
+        "last Wednesday",
+    ],
     "amount": ["12 euros", "49.90", "£8", "120 euros", "$35", "7.50", "£60", "19.99"],
     "amount_days": ["two", "ten", "20", "30", "35", "five"],
-}  # fmt: skip
-OPENERS = ["", "", "", "hi, ", "hello, ", "good morning, ", "sorry to bother you, ", "third time I write: ", "quick question: "]
-CLOSERS = ["", "", "", " thanks", " please help", " this is urgent", " can you check?", " regards", " I am a bit annoyed"]
+}
+OPENERS = [
+    "",
+    "",
+    "",
+    "hi, ",
+    "hello, ",
+    "good morning, ",
+    "sorry to bother you, ",
+    "third time I write: ",
+    "quick question: ",
+]
+CLOSERS = [
+    "",
+    "",
+    "",
+    " thanks",
+    " please help",
+    " this is urgent",
+    " can you check?",
+    " regards",
+    " I am a bit annoyed",
+]
 
 
 def make_rows(seed: int) -> dict[str, list[tuple[str, str]]]:

@@ -93,7 +93,9 @@ def check_registered(tags: dict[str, str], target: Target, content_sha256: str) 
     """
     if tags.get(VERDICT_TAG) != PROMOTED:
         found = tags.get(VERDICT_TAG)
-        raise InputError(f"{target.model}: its tag {VERDICT_TAG} is {found!r}; only a model tagged {PROMOTED!r} is deployed")
+        raise InputError(
+            f"{target.model}: its tag {VERDICT_TAG} is {found!r}; only a model tagged {PROMOTED!r} is deployed"
+        )
     digests = {"tag": tags.get(MODEL_DIGEST_TAG), "content": content_sha256}
     if target.model_sha256 is not None:
         digests["registration"] = target.model_sha256

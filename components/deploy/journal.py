@@ -23,7 +23,12 @@ class Journal:
             model: name:version to roll out; None when there is nothing to roll out.
         """
         self._path = path
-        self._value: dict[str, Any] = {"endpoint": endpoint_name, "model": model, "state": "in progress", "steps": []}
+        self._value: dict[str, Any] = {
+            "endpoint": endpoint_name,
+            "model": model,
+            "state": "in progress",
+            "steps": [],
+        }
 
     def step(self, step: str, traffic: Mapping[str, int], **figures: Any) -> None:
         """Record a step with the traffic (percent by deployment) that holds after it."""

@@ -1,4 +1,7 @@
-"""Blue/green: a new colour is created, smoke-tested, given all traffic; then the old one goes. Any failure puts it back."""
+"""Blue/green: a new colour is created, smoke-tested, given all traffic; then the old one goes.
+
+Any failure before that puts the old state back.
+"""
 
 import contextlib
 import logging
@@ -36,9 +39,10 @@ class RolloutRequest:
 def roll_out(client: "MLClient", request: RolloutRequest, journal: Journal) -> None:
     """Make an endpoint serve a model version, without a moment in which it serves none.
 
-    The live state decides what happens: the same version serving is left alone; else the idle colour is created, asked the
-    golden request by name, given all traffic, asked again, and the old colour is removed. When anything fails before that
-    last step, the traffic is put back, the new colour removed, and so is an endpoint that this rollout made.
+    The live state decides what happens: the same version serving is left alone; else the idle colour is created,
+    asked the golden request by name, given all traffic, asked again, and the old colour is removed. When anything
+    fails before that last step, the traffic is put back, the new colour removed, and so is an endpoint that this
+    rollout made.
 
     Raises:
         SmokeTestFailedError: the new colour does not answer as the model did; everything is as it was before.
@@ -77,9 +81,13 @@ def roll_out(client: "MLClient", request: RolloutRequest, journal: Journal) -> N
 
 @contextlib.contextmanager
 def _undone_on_failure(
-    client: "MLClient", request: RolloutRequest, journal: Journal, before: "OnlineEndpoint | None", colour: str
+    client: "MLClient",
+    request: RolloutRequest,
+    journal: Journal,
+    before: "OnlineEndpoint | None",
+    colour: str,
 ) -> Iterator[None]:
-    """Put the state from before back when the block ends with any exception, an interrupt among them; then raise it on."""
+    """Put the state from before back when the block raises anything, an interrupt among them; then raise it on."""
     try:
         yield
     except BaseException as error:

@@ -9,7 +9,7 @@ import httpx
 
 from finetune.errors import InputError
 from finetune.files import read_json
-from finetune.training.example import EXAMPLE_PREDICTION
+from finetune.training.contents import EXAMPLE_PREDICTION
 
 PROBABILITY_TOLERANCE = 0.01
 """Another processor computes the same model in another order; a wrong model is further off than this."""
@@ -66,7 +66,11 @@ def smoke_test(target: ScoringTarget, golden: GoldenRequest) -> float:
         headers["azureml-model-deployment"] = target.deployment
     try:
         response = httpx.post(
-            target.uri, json={"input_data": golden.rows}, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=True
+            target.uri,
+            json={"input_data": golden.rows},
+            headers=headers,
+            timeout=TIMEOUT_SECONDS,
+            trust_env=True,
         )
     except httpx.HTTPError as error:
         raise SmokeTestFailedError(f"smoke test: no answer from {target.uri}: {error!r}") from None
@@ -97,7 +101,7 @@ def difference(answer: Any, golden: GoldenRequest) -> str | None:
         furthest = max(wanted, key=lambda label: abs(probabilities[label] - wanted[label]))
         if abs(probabilities[furthest] - wanted[furthest]) > PROBABILITY_TOLERANCE:
             return (
-                f"row {number}: probability of {furthest!r} is {probabilities[furthest]:.4f}; the model itself answered "
+                f"row {number}: probability of {furthest!r} is {probabilities[furthest]:.4f}; the model answered "
                 f"{wanted[furthest]:.4f}"
             )
     return None

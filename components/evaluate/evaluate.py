@@ -44,9 +44,7 @@ class EvaluateArguments:
     dataset: str = field(metadata={"help": "folder that prep wrote"})
     model: str = field(metadata={"help": "the challenger: MLflow model folder that train wrote"})
     gate_policy: str = field(metadata={"help": "gate.yml: what it takes to be promoted"})
-    evaluation: str = field(
-        metadata={"help": "output folder: metrics.json, predictions.parquet, verdict.json"}
-    )
+    evaluation: str = field(metadata={"help": "output folder: metrics.json, predictions.parquet, verdict.json"})
     endpoint_name: str | None = field(
         default=None, metadata={"help": "endpoint whose serving model is the champion; default: no champion"}
     )
@@ -98,9 +96,9 @@ def main(argv: Sequence[str]) -> None:
             "labels": per_label_metrics(manifest.labels, true, predictions.predicted),
         },
     )
-    predictions_frame(
-        frame, manifest.labels, predictions, champion.predictions if champion else None
-    ).to_parquet(output / "predictions.parquet", index=False)
+    predictions_frame(frame, manifest.labels, predictions, champion.predictions if champion else None).to_parquet(
+        output / "predictions.parquet", index=False
+    )
     # Written last: a folder with a verdict is a whole evaluation.
     write_json(
         output / "verdict.json",

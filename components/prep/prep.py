@@ -27,11 +27,12 @@ class PrepArguments:
     data: str | None = field(
         default=None,
         metadata={
-            "help": "csv, tsv, jsonl (each also .gz) or parquet file; a folder of <split>.<format>; or a `datasets` folder"
+            "help": "csv, tsv, jsonl (also .gz) or parquet file; a folder of <split>.<format>; or a `datasets` folder"
         },
     )
     hub_dataset: str = field(
-        default=NO_HUB_DATASET, metadata={"help": "hub id of a data set, used instead of --data; 'none' for --data"}
+        default=NO_HUB_DATASET,
+        metadata={"help": "hub id of a data set, used instead of --data; 'none' for --data"},
     )
     hub_config: str | None = field(default=None, metadata={"help": "configuration of the hub data set"})
     hub_revision: str | None = field(default=None, metadata={"help": "revision of the hub data set; pin it"})
@@ -40,7 +41,8 @@ class PrepArguments:
     )
     text_column: str = field(default="text", metadata={"help": "column of the text"})
     text_pair_column: str = field(
-        default="text_pair", metadata={"help": "column of the second text; read by text-pair-classification only"}
+        default="text_pair",
+        metadata={"help": "column of the second text; read by text-pair-classification only"},
     )
     label_column: str = field(default="label", metadata={"help": "column of the label or rating"})
     label_mapping: str = field(
@@ -48,7 +50,8 @@ class PrepArguments:
         metadata={"help": "'as-is', names ('0:different,1:same') or rating thresholds ('<=2:negative,>=4:positive')"},
     )
     checkpoint: str = field(
-        default=EMBEDDED_NAME, metadata={"help": "hub id or folder whose tokenizer is used; train takes the same"}
+        default=EMBEDDED_NAME,
+        metadata={"help": "hub id or folder whose tokenizer is used; train takes the same"},
     )
     max_length: int | None = field(
         default=None, metadata={"help": "tokens kept of a row; default: what the model takes, at most 512"}

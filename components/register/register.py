@@ -70,10 +70,14 @@ def check_verdict(verdict: dict[str, Any], model_sha256: str, manifest: DatasetM
         )
     expected = manifest.splits["test"].sha256
     if verdict.get("test_sha256") != expected:
-        raise InputError(f"the verdict is about the test rows {verdict.get('test_sha256')}; the data set's are {expected}")
+        raise InputError(
+            f"the verdict is about the test rows {verdict.get('test_sha256')}; the data set's are {expected}"
+        )
     promoted, checks = verdict.get("promoted"), verdict.get("checks")
     if not isinstance(promoted, bool) or not isinstance(checks, list) or not checks:
-        raise InputError(f"the verdict says promoted: {promoted!r} with checks {checks!r}; expected an answer and its checks")
+        raise InputError(
+            f"the verdict says promoted: {promoted!r} with checks {checks!r}; expected an answer and its checks"
+        )
     if promoted != all(check.get("passed") is True for check in checks):
         raise InputError(f"the verdict says promoted: {promoted}, which does not follow from its checks")
     return tuple(verdict.get("reasons", ()))

@@ -52,10 +52,12 @@ class TrainArguments:
     model: str = field(metadata={"help": "output folder: the MLflow model"})
     checkpoint: str = field(default=EMBEDDED_NAME, metadata={"help": "hub id or folder to start from"})
     max_epochs: float | None = field(
-        default=None, metadata={"help": "upper limit of --num_train_epochs, for a sweep that chooses the epochs"}
+        default=None,
+        metadata={"help": "upper limit of --num_train_epochs, for a sweep that chooses the epochs"},
     )
     precision: str = field(
-        default=AUTO, metadata={"help": "auto chooses from the hardware; or fp32, bf16, fp16", "choices": PRECISIONS}
+        default=AUTO,
+        metadata={"help": "auto chooses from the hardware; or fp32, bf16, fp16", "choices": PRECISIONS},
     )
 
 

@@ -79,5 +79,7 @@ def _download(name: str) -> Path:
         status = error.response.status_code if error.response is not None else "no answer"
         raise InputError(f"--checkpoint {name}: no such folder, and the hub answered {status}; {expected}") from None
     if not list(Path(folder).glob("*.safetensors")):
-        raise InputError(f"--checkpoint {name}: the hub has no safetensors weights for it; other formats are not loaded")
+        raise InputError(
+            f"--checkpoint {name}: the hub has no safetensors weights for it; other formats are not loaded"
+        )
     return Path(folder)

@@ -36,7 +36,9 @@ def read_test_rows(dataset: Path, manifest: DatasetManifest) -> pd.DataFrame:
         raise InputError(f"{path}: not readable: {error}; expected the test split that prep writes") from None
     expected = manifest.splits["test"].sha256
     if (found := examples_sha256(frame)) != expected:
-        raise InputError(f"{path}: the rows' sha256 is {found}, expected {expected}: the test split was changed after prep")
+        raise InputError(
+            f"{path}: the rows' sha256 is {found}, expected {expected}: the test split was changed after prep"
+        )
     return frame
 
 

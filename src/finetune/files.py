@@ -64,8 +64,8 @@ def file_sha256(path: Path) -> str:
 def folder_sha256(folder: Path) -> str:
     """Return a SHA-256 over the relative paths and contents of all files below a folder.
 
-    Names and digests are joined in sorted order, so that neither modification times nor the order in which a file system
-    lists its entries matter.
+    Names and digests are joined in sorted order, so that neither modification times nor the order in which a file
+    system lists its entries matter.
 
     Raises:
         InputError: there is no such folder, or it holds no file.

@@ -1,7 +1,7 @@
 """The promotion gate: (challenger, champion, policy) → verdict. Pure; no file, no clock, no network.
 
-A model is promoted only if every check passes. What is missing, not a number, or measured on other rows fails its check:
-there is no path on which an absent figure counts as a good one.
+A model is promoted only if every check passes. What is missing, not a number, or measured on other rows fails its
+check: there is no path on which an absent figure counts as a good one.
 """
 
 import math
@@ -85,14 +85,17 @@ def decide(challenger: Evidence, champion: Evidence | UnusableChampion | None, p
 
     Args:
         challenger: the new model's figures.
-        champion: the serving model's, measured on the same rows; or why it could not be measured; None when nothing serves.
+        champion: the serving model's, measured on the same rows; or why it could not be measured; None when nothing
+            serves.
         policy: what it takes.
     """
     checks = [*_limit_checks(challenger, policy)]
     if champion is None:
         checks.append(_without_champion(policy))
     elif isinstance(champion, UnusableChampion):
-        checks.append(Check("champion", False, f"the champion {champion.name} could not be measured: {champion.reason}"))
+        checks.append(
+            Check("champion", False, f"the champion {champion.name} could not be measured: {champion.reason}")
+        )
     else:
         checks.append(_comparison(challenger, champion, policy))
     return Verdict(tuple(checks))
@@ -187,7 +190,9 @@ def read_policy(path: Path, known_metrics: Sequence[str], lower_is_better: Colle
         if metric not in known_metrics:
             raise InputError(f"{path}: unknown metric {metric!r}; expected one of {', '.join(known_metrics)}")
     if policy.primary_metric in lower_is_better:
-        raise InputError(f"{path}: primary_metric {policy.primary_metric!r}: less of it is better; expected one with more")
+        raise InputError(
+            f"{path}: primary_metric {policy.primary_metric!r}: less of it is better; expected one with more"
+        )
     if policy.minimum_improvement <= 0:
         raise InputError(f"{path}: minimum_improvement {policy.minimum_improvement}: expected a number above 0")
     if policy.without_champion not in ("promote", "reject"):

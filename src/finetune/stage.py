@@ -1,6 +1,7 @@
 """What every stage's `main` does around its own work: arguments in, one clear message out."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ def run_stage(main: Callable[[Sequence[str]], None]) -> None:
         SystemExit: status 0 when main returns, 1 with the message on stderr when it raises `InputError`.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    _silence_progress_bars()
     for chatty in ("azure", "urllib3", "httpx", "mlflow"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
@@ -25,6 +27,15 @@ def run_stage(main: Callable[[Sequence[str]], None]) -> None:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
+
+
+def _silence_progress_bars() -> None:
+    """Keep libraries' progress bars out of a job's log, where each of their updates would be a line."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
 
 
 def parse_arguments(dataclass_type: type, argv: Sequence[str], description: str | None) -> Any:

@@ -31,8 +31,8 @@ def log_parameters(parameters: Mapping[str, Any]) -> None:
 class MetricsCallback(TrainerCallback):
     """Sends the Trainer's figures to MLflow, and stops a run whose loss is no longer a number.
 
-    Names: training figures keep the Trainer's (loss, grad_norm, learning_rate); validation figures are "validation/<metric>".
-    The step is the optimiser step.
+    Names: training figures keep the Trainer's (loss, grad_norm, learning_rate); validation figures are
+    "validation/<metric>". The step is the optimiser step.
     """
 
     def on_log(

@@ -27,8 +27,8 @@ class ModelVersion:
 def connect() -> "MLClient":
     """Connect to the workspace of the running job.
 
-    Azure ML sets the variables in every job. The identity is the compute's (its client id is in DEFAULT_IDENTITY_CLIENT_ID)
-    or whatever else `DefaultAzureCredential` finds.
+    Azure ML sets the variables in every job. The identity is the compute's (its client id is in
+    DEFAULT_IDENTITY_CLIENT_ID) or whatever else `DefaultAzureCredential` finds.
 
     Raises:
         InputError: the process does not run in a job.

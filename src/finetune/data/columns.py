@@ -30,8 +30,8 @@ def select_examples(
 ) -> Examples:
     """Pick a split's columns and name its labels.
 
-    Rows without text, and rows whose rating no threshold covers, are left out and counted; anything else that is odd is an
-    error, because a silent guess here costs a training run.
+    Rows without text, and rows whose rating no threshold covers, are left out and counted; anything else that is odd
+    is an error, because a silent guess here costs a training run.
 
     Args:
         table: the split as it was read.
@@ -40,8 +40,8 @@ def select_examples(
         mapping: what the label values are called.
 
     Raises:
-        InputError: a column is missing, holds something else than text, or is empty throughout; a label is missing or not
-            covered by the mapping.
+        InputError: a column is missing, holds something else than text, or is empty throughout; a label is missing
+            or not covered by the mapping.
     """
     for source in [*columns.values(), label_column]:
         if source not in table.frame.columns:

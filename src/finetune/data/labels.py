@@ -49,8 +49,8 @@ def parse_label_mapping(text: str) -> LabelMapping:
     threshold = [part.startswith(("<=", ">=")) for part in parts]
     if not parts or any(threshold) != all(threshold):
         raise InputError(
-            f"--label_mapping {text!r}: expected 'as-is', names ('0:no,1:yes') or thresholds ('<=2:negative,>=4:positive'), "
-            "not a mix"
+            f"--label_mapping {text!r}: expected 'as-is', names ('0:no,1:yes') or thresholds "
+            "('<=2:negative,>=4:positive'), not a mix"
         )
     rules = tuple(_rule(part, text) for part in parts)
     sources = [part.rpartition(":")[0].strip() for part in parts]

@@ -79,7 +79,8 @@ def read_manifest(folder: Path) -> DatasetManifest:
 def examples_sha256(frame: pd.DataFrame) -> str:
     """Return the SHA-256 of a split's rows: each row's values as a JSON list on a line, in order.
 
-    It depends on texts and labels alone, not on a file format or a tokenizer, so equal rows have equal digests anywhere.
+    It depends on texts and labels alone, not on a file format or a tokenizer, so equal rows have equal digests
+    anywhere.
     """
     digest = hashlib.sha256()
     for row in frame.itertuples(index=False):

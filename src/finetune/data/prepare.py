@@ -57,9 +57,7 @@ def prepare(request: PrepareRequest, folder: Path) -> DatasetManifest:
     mapping = parse_label_mapping(request.label_mapping)
     columns = {name: request.source_columns[name] for name in task.text_columns}
     tables = read_hub(request.source) if isinstance(request.source, HubDataset) else read_path(request.source)
-    given = {
-        split: select_examples(table, columns, request.label_column, mapping) for split, table in tables.items()
-    }
+    given = {split: select_examples(table, columns, request.label_column, mapping) for split, table in tables.items()}
     splits = complete_splits(given, request.validation_share, request.test_share, request.seed)
     labels = check_labels(splits)
     checkpoint = resolve_checkpoint(request.checkpoint)

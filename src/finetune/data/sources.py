@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -78,7 +78,9 @@ def read_path(path: Path) -> dict[str, SourceTable]:
         return {"train": _read_file(files[0])}
     if "train" not in tables:
         found = ", ".join(file.name for file in files) or "no data file"
-        raise InputError(f"--data {path}: found {found}; expected train with one of the endings {_suffix_list()}, or a single file")
+        raise InputError(
+            f"--data {path}: found {found}; expected train with one of the endings {_suffix_list()}, or a single file"
+        )
     return tables
 
 
@@ -164,7 +166,7 @@ def _read_tsv(path: Path) -> SourceTable:
     return _read_delimited(path, delimiter="\t", quoting=csv.QUOTE_NONE)
 
 
-def _read_delimited(path: Path, delimiter: str, quoting: int) -> SourceTable:
+def _read_delimited(path: Path, delimiter: str, quoting: Literal[0, 3]) -> SourceTable:
     rows: list[list[str]] = []
     with _open(path, newline="") as stream:
         reader = csv.reader(stream, delimiter=delimiter, quoting=quoting, strict=True)

@@ -48,15 +48,13 @@ def check_labels(splits: Mapping[str, Examples]) -> tuple[str, ...]:
         unknown = examples.frame[~examples.frame[LABEL].isin(labels)]
         if not unknown.empty:
             raise InputError(
-                f"{examples.origin}: label {unknown.iloc[0][LABEL]!r} ({len(unknown)} rows of the {split} split, first: row "
-                f"{unknown.index[0] + 1}) does not occur in train; train has {', '.join(labels)}"
+                f"{examples.origin}: label {unknown.iloc[0][LABEL]!r} ({len(unknown)} rows of the {split} split, "
+                f"first: row {unknown.index[0] + 1}) does not occur in train; train has {', '.join(labels)}"
             )
     return labels
 
 
-def _cut(
-    frame: pd.DataFrame, rows: int, origin: str, split: str, seed: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _cut(frame: pd.DataFrame, rows: int, origin: str, split: str, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     counts = frame[LABEL].value_counts()
     if rows < len(counts) or counts.min() < 2 or len(frame) - rows < len(counts):
         raise InputError(

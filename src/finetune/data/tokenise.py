@@ -66,8 +66,8 @@ def tokenise(
         max_length: tokens; longer inputs are cut, the longest text of a pair first.
 
     Returns:
-        A table with the tokenizer's columns (input_ids, attention_mask, …), `labels` (int64) and `length` (int32, tokens),
-        without padding; and the share of rows that were cut.
+        A table with the tokenizer's columns (input_ids, attention_mask, …), `labels` (int64) and `length` (int32,
+        tokens), without padding; and the share of rows that were cut.
     """
     batches, cut_rows = [], 0
     label_ids = {label: i for i, label in enumerate(labels)}

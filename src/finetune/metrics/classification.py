@@ -32,10 +32,10 @@ def classification_metrics(labels: Sequence[str], true: np.ndarray, probabilitie
         probabilities: shape (n, len(labels)), rows summing to 1.
 
     Returns:
-        accuracy, f1_macro and f1_weighted, mcc (Matthews), log_loss (natural logarithm), and auc_weighted: the one-vs-rest
-        area under the ROC curve, averaged with each label's count as its weight, as Azure's automated ML defines it
-        (learn.microsoft.com/azure/machine-learning/how-to-understand-automated-ml). auc_weighted is absent when a label
-        has no row: there is no curve for it, and no number is better than a wrong one.
+        accuracy, f1_macro and f1_weighted, mcc (Matthews), log_loss (natural logarithm), and auc_weighted: the
+        one-vs-rest area under the ROC curve, averaged with each label's count as its weight, as Azure's automated ML
+        defines it (learn.microsoft.com/azure/machine-learning/how-to-understand-automated-ml). auc_weighted is
+        absent when a label has no row: there is no curve for it, and no number is better than a wrong one.
     """
     ids = np.arange(len(labels))
     predicted = probabilities.argmax(axis=1)
@@ -50,7 +50,9 @@ def classification_metrics(labels: Sequence[str], true: np.ndarray, probabilitie
         if len(labels) == 2:
             metrics["auc_weighted"] = roc_auc_score(true, probabilities[:, 1])
         else:
-            metrics["auc_weighted"] = roc_auc_score(true, probabilities, labels=ids, multi_class="ovr", average="weighted")
+            metrics["auc_weighted"] = roc_auc_score(
+                true, probabilities, labels=ids, multi_class="ovr", average="weighted"
+            )
     return {name: float(metrics[name]) for name in CLASSIFICATION_METRICS if name in metrics}
 
 

@@ -24,18 +24,19 @@ class SequenceClassifier(PythonModel):
         self.batch_size = int(config["batch_size"])
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        model = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=False, use_safetensors=True)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            folder, trust_remote_code=False, use_safetensors=True
+        )
         self.model = model.to(self.device).float().eval()
         self.labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
 
-    def predict(self, context, model_input, params=None):
+    def predict(self, context, model_input: pd.DataFrame, params=None) -> pd.DataFrame:
         """Return a frame with a row per input row.
 
         Columns: label (str), score (the label's probability), probabilities (list of float, in the order of `labels` in
         the model's metadata).
         """
-        frame = pd.DataFrame(model_input)
-        columns = [frame[name].astype(str).tolist() for name in self.text_columns]
+        columns = [model_input[name].astype(str).tolist() for name in self.text_columns]
         probabilities = self._probabilities(columns)
         best = probabilities.argmax(axis=1)
         return pd.DataFrame(

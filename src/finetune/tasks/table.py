@@ -64,7 +64,10 @@ _ROWS = (
         greater_is_better=True,
         model_script=_SEQUENCE_MODEL,
         example=MappingProxyType(
-            {"text": "The parcel arrived two days late.", "text_pair": "The delivery came after two days' delay."}
+            {
+                "text": "The parcel arrived two days late.",
+                "text_pair": "The delivery came after two days' delay.",
+            }
         ),
     ),
 )

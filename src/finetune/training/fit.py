@@ -18,12 +18,12 @@ from finetune.errors import InputError
 from finetune.files import write_json
 from finetune.tasks import Task, task_named
 from finetune.tracking import MetricsCallback, log_parameters
+from finetune.training.contents import TRAINING_RECORD
 from finetune.training.hardware import describe_hardware, package_versions
 from finetune.training.model_folder import save_model_folder
 from finetune.training.precision import Precision
 
 LOGGER = logging.getLogger(__name__)
-TRAINING_RECORD = "training.json"
 
 SCORE = "score"
 """The metric every trial logs: the task's primary metric on validation, oriented so that more is better."""
@@ -60,8 +60,8 @@ class FitRequest:
 def fit(request: FitRequest, arguments: TrainingArguments) -> dict[str, Any]:
     """Fine-tune a checkpoint and save the best epoch's model.
 
-    Validation runs as `arguments.eval_strategy` says; each run logs `score`. The model folder and `training.json` in it are
-    written only after training ended well.
+    Validation runs as `arguments.eval_strategy` says; each run logs `score`. The model folder and `training.json` in
+    it are written only after training ended well.
 
     Returns:
         The contents of `training.json`.

@@ -16,7 +16,7 @@ from mlflow.types.schema import Array
 from finetune.data.manifest import DatasetManifest
 from finetune.files import write_json
 from finetune.tasks import Task
-from finetune.training.example import EXAMPLE_PREDICTION
+from finetune.training.contents import EXAMPLE_PREDICTION
 
 _SERVING_PACKAGES = ("mlflow", "torch", "transformers", "numpy", "pandas", "safetensors")
 _SERVING_BATCH_ROWS = 32

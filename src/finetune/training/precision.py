@@ -20,8 +20,8 @@ class Precision:
 def choose_precision(requested: str) -> Precision:
     """Choose the autocast format; the weights stay in fp32 either way.
 
-    bf16 has fp32's range and needs no loss scaling, so it is taken wherever the hardware multiplies it natively; fp16 is left
-    to GPUs without it.
+    bf16 has fp32's range and needs no loss scaling, so it is taken wherever the hardware multiplies it natively;
+    fp16 is left to GPUs without it.
 
     Args:
         requested: one of `PRECISIONS`; anything but "auto" is taken as it is.
