@@ -85,9 +85,7 @@ def _template(node: CommandNode, template: Template, place: Place, standalone: b
     for reference, _ in references(template):
         where = Place(place.file, _line(place, template, str(reference)), place.option)
         if reference.kind not in known:
-            message = (
-                f"{reference} has no meaning in a command; use ${{{{inputs.NAME}}}} or ${{{{outputs.NAME}}}}"
-            )
+            message = f"{reference} has no meaning in a command; use ${{{{inputs.NAME}}}} or ${{{{outputs.NAME}}}}"
             yield Problem(where, "expression", message)
             continue
         names, what = known[reference.kind]

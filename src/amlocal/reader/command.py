@@ -84,9 +84,7 @@ def read_variables(section: Section) -> dict[str, Template]:
     for key, node in section.entries("environment_variables").items():
         value = plain(node)
         if isinstance(value, (dict, list)):
-            raise UnreadableError(
-                node.place, "type", f"environment variable {key} must be text, found {value!r}"
-            )
+            raise UnreadableError(node.place, "type", f"environment variable {key} must be text, found {value!r}")
         result[key] = template(node, "" if value is None else str(value))
     return result
 

@@ -55,9 +55,7 @@ def _definition(node: Located, label: str, report: Report) -> Environment:
         definition["build"] = plain(build)
     if conda is not None:
         definition["conda"] = plain(conda) if isinstance(conda.value, dict) else _conda(conda)
-    return Environment(
-        definition["name"] or label, json.dumps(definition, sort_keys=True, default=str), node.place
-    )
+    return Environment(definition["name"] or label, json.dumps(definition, sort_keys=True, default=str), node.place)
 
 
 def _conda(node: Located) -> Any:

@@ -1,7 +1,8 @@
 """Azure ML's data-binding expressions, as text in, text out.
 
-A template is literal text with ``${{ … }}`` references and ``$[[ … ]]`` optional parts in it. Parsing needs no
-job and rendering needs only a lookup function, so that everything about the syntax is decided, and tested, here.
+A template is literal text with ``${{ … }}`` references and ``$[[ … ]]`` optional parts in it. Parsing
+needs no job and rendering needs only a lookup function, so that everything about the syntax is decided,
+and tested, here.
 """
 
 from __future__ import annotations

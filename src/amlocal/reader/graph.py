@@ -37,9 +37,7 @@ def read_nodes(section: Section, open_files: tuple[Path, ...]) -> dict[str, Node
     """
     jobs = section.entries("jobs")
     if not jobs:
-        raise UnreadableError(
-            section.place, "required", f"{section.what} needs at least one node under 'jobs'"
-        )
+        raise UnreadableError(section.place, "required", f"{section.what} needs at least one node under 'jobs'")
     nodes: dict[str, Node] = {}
     for name, node in jobs.items():
         try:
@@ -58,9 +56,7 @@ def read_graph_component(node: Located, report: Report, name: str, open_files: t
         name=section.text("name") or name,
         place=node.place,
         inputs={key: read_spec(key, value, report) for key, value in section.entries("inputs").items()},
-        outputs={
-            key: read_output(key, value, report)[0] for key, value in section.entries("outputs").items()
-        },
+        outputs={key: read_output(key, value, report)[0] for key, value in section.entries("outputs").items()},
         nodes=read_nodes(section, open_files),
     )
     section.finish()
@@ -80,9 +76,7 @@ def resolve_component(node: Located, open_files: tuple[Path, ...]) -> tuple[Loca
         return node, "inline component", open_files
     text = str(plain(node))
     if text.startswith("azureml:"):
-        raise UnreadableError(
-            node.place, "not-supported", f"{text}: registered components are not supported yet"
-        )
+        raise UnreadableError(node.place, "not-supported", f"{text}: registered components are not supported yet")
     path = (node.place.file.parent / text.removeprefix("file:")).resolve()
     if not path.is_file():
         raise UnreadableError(node.place, "missing-file", f"component file {shown(path)} does not exist")
@@ -98,9 +92,7 @@ def _node(name: str, node: Located, report: Report, open_files: tuple[Path, ...]
     if kind is not None and kind not in _NODE_TYPES:
         message = f"node {name!r}: type {kind!r} is not supported yet; supported: {', '.join(_NODE_TYPES)}"
         raise UnreadableError(section.place, "not-supported", message)
-    section.skip(
-        "$schema", "name", "display_name", "description", "tags", "properties", "comment", "experiment_name"
-    )
+    section.skip("$schema", "name", "display_name", "description", "tags", "properties", "comment", "experiment_name")
     given = {key: read_given(key, value, report) for key, value in section.entries("inputs").items()}
     written = {
         key: read_output(key, value, report)

@@ -84,9 +84,7 @@ def read_given(name: str, node: Located, report: Report) -> tuple[InputSpec, Bin
     section = Section(node, f"input {name!r}", report)
     kind = section.text("type")
     if kind is not None and kind not in _ALL_TYPES:
-        message = (
-            f"{section.what}: type {kind!r} is not known; expected one of {', '.join(sorted(_ALL_TYPES))}"
-        )
+        message = f"{section.what}: type {kind!r} is not known; expected one of {', '.join(sorted(_ALL_TYPES))}"
         raise UnreadableError(node.place, "type", message)
     value, path = section.take("value"), section.take("path")
     section.skip("description", "mode", "optional")
@@ -97,9 +95,7 @@ def read_given(name: str, node: Located, report: Report) -> tuple[InputSpec, Bin
     if path is None:
         raise UnreadableError(node.place, "required", f"input {name!r} has an empty path")
     if has_expression(str(path.value)):
-        return InputSpec(name, node.place, kind), ExpressionBinding(
-            template(path, str(path.value)), path.place
-        )
+        return InputSpec(name, node.place, kind), ExpressionBinding(template(path, str(path.value)), path.place)
     if kind in LITERAL_TYPES:
         message = f"input {name!r} is a {kind}, which takes a plain value and no path"
         raise UnreadableError(path.place, "type", message)
@@ -146,15 +142,11 @@ def read_output(name: str, node: Located, report: Report) -> tuple[OutputSpec, O
     if isinstance(node.value, str):
         if has_expression(node.value):
             return OutputSpec(name, place, "uri_folder"), OutputBinding(place, template(node, node.value))
-        raise UnreadableError(
-            place, "type", f"output {name!r} must be a mapping or ${{{{parent.outputs.NAME}}}}"
-        )
+        raise UnreadableError(place, "type", f"output {name!r} must be a mapping or ${{{{parent.outputs.NAME}}}}")
     section = Section(node, f"output {name!r}", report)
     kind = section.text("type") or "uri_folder"
     if kind not in _ALL_TYPES:
-        message = (
-            f"{section.what}: type {kind!r} is not known; expected one of {', '.join(sorted(PATH_TYPES))}"
-        )
+        message = f"{section.what}: type {kind!r} is not known; expected one of {', '.join(sorted(PATH_TYPES))}"
         raise UnreadableError(place, "type", message)
     if kind in LITERAL_TYPES:
         message = f"output {name!r}: outputs of type {kind} are not supported on this machine"

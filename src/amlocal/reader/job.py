@@ -79,9 +79,7 @@ def _pipeline(section: Section, label: str, path: Path) -> tuple[Graph, dict[str
     stated.ignore("default_compute", "default_datastore", prefix="settings ")
     stated.finish()
     given = {key: read_given(key, node, report) for key, node in section.entries("inputs").items()}
-    outputs = {
-        key: read_output(key, _or_empty(node), report)[0] for key, node in section.entries("outputs").items()
-    }
+    outputs = {key: read_output(key, _or_empty(node), report)[0] for key, node in section.entries("outputs").items()}
     specs = {key: spec for key, (spec, _) in given.items()}
     body = section
     open_files: tuple[Path, ...] = (path,)
@@ -109,9 +107,7 @@ def _undeclared(
 ) -> None:
     for key, (spec, _) in given.items():
         if key not in specs:
-            message = (
-                f"input {key!r} is not declared by the component; it declares {', '.join(specs) or 'none'}"
-            )
+            message = f"input {key!r} is not declared by the component; it declares {', '.join(specs) or 'none'}"
             report.problem(spec.place, "undeclared-input", message)
 
 
@@ -119,9 +115,7 @@ def _lone(section: Section, kind: str, label: str) -> Graph:
     report = section.report
     given = {key: read_given(key, node, report) for key, node in section.entries("inputs").items()}
     specs = {key: spec for key, (spec, _) in given.items()}
-    outputs = {
-        key: read_output(key, _or_empty(node), report)[0] for key, node in section.entries("outputs").items()
-    }
+    outputs = {key: read_output(key, _or_empty(node), report)[0] for key, node in section.entries("outputs").items()}
     inputs = {key: binding for key, (_, binding) in given.items() if binding is not None}
     if kind == "command":
         component = read_command(section, label, specs, outputs)

@@ -113,9 +113,7 @@ def _unfold(scope: _Scope, steps: list[Step], problems: list[Problem]) -> None:
             _unfold(_Scope(node.component, f"{name}.", values), steps, problems)
             continue
         swept = frozenset(node.sweep.search_space) if node.sweep else frozenset()
-        inputs = _bind(
-            node.component.inputs, node.inputs, scope, node.place, f"node {name!r}", problems, swept
-        )
+        inputs = _bind(node.component.inputs, node.inputs, scope, node.place, f"node {name!r}", problems, swept)
         problems.extend(_unset(node, inputs, swept))
         depends = frozenset(source.step for source in inputs.values() if isinstance(source, StepOutput))
         steps.append(Step(name, node, inputs, depends))
@@ -133,9 +131,7 @@ def _bind(
     """Give each declared input its source; ``swept`` ones get theirs from the sampler."""
     for name, binding in bindings.items():
         if name not in specs:
-            message = (
-                f"{what} gives input {name!r}, which is not declared; declared: {', '.join(specs) or 'none'}"
-            )
+            message = f"{what} gives input {name!r}, which is not declared; declared: {', '.join(specs) or 'none'}"
             problems.append(Problem(binding.place, "undeclared-input", message))
     result: dict[str, Source] = {}
     for name, spec in specs.items():

@@ -127,9 +127,7 @@ class Section:
         if value != int(value):
             raise UnreadableError(node.place, "type", f"{key} must be a whole number, found {value!r}")
         if minimum is not None and value < minimum:
-            raise UnreadableError(
-                node.place, "range", f"{key} must be at least {minimum}, found {int(value)}"
-            )
+            raise UnreadableError(node.place, "range", f"{key} must be at least {minimum}, found {int(value)}")
         return int(value)
 
     def number(self, key: str) -> float | None:

@@ -205,8 +205,6 @@ def _put(node: Located, keys: Sequence[str], leaf: Located, setting: str) -> Loc
         return leaf
     children = {} if node.value is None else node.value
     if not isinstance(children, dict):
-        raise AmlocalError(
-            f"--set {setting}: {node.place} is {plain(node)!r}, which has no {keys[0]!r} inside"
-        )
+        raise AmlocalError(f"--set {setting}: {node.place} is {plain(node)!r}, which has no {keys[0]!r} inside")
     child = children.get(keys[0], Located(None, leaf.place))
     return Located({**children, keys[0]: _put(child, keys[1:], leaf, setting)}, node.place)

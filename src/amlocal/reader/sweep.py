@@ -22,9 +22,7 @@ def read_sweep(section: Section) -> SweepSpec:
     report = section.report
     space = section.require("search_space")
     if not isinstance(space.value, dict) or not space.value:
-        raise UnreadableError(
-            space.place, "search-space", "search_space must name at least one hyperparameter"
-        )
+        raise UnreadableError(space.place, "search-space", "search_space must name at least one hyperparameter")
     objective = section.section("objective")
     metric = str(objective.require("primary_metric").value)
     goal = objective.require("goal")
@@ -77,11 +75,7 @@ def _parameters(section: Section, kind: str) -> dict[str, Any]:
         if upper is None:
             raise UnreadableError(section.place, "required", f"{section.what} needs 'upper'")
         return {"upper": upper}
-    keys = (
-        {"min_value": "minimum", "max_value": "maximum"}
-        if kind in _BOUNDS
-        else {"mu": "mu", "sigma": "sigma"}
-    )
+    keys = {"min_value": "minimum", "max_value": "maximum"} if kind in _BOUNDS else {"mu": "mu", "sigma": "sigma"}
     if kind.startswith("q"):
         keys["q"] = "q"
     result = {field: as_number(section.require(key), key) for key, field in keys.items()}

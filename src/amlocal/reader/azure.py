@@ -1,0 +1,85 @@
+"""azure-ai-ml's own reading of a job: its loader and its validator, offline, with errors that can be read."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from amlocal.errors import AmlocalError
+from amlocal.reader.source import shown
+
+
+class _NoCredential:
+    """Satisfies MLClient's constructor; nothing here asks it for a token."""
+
+    def get_token(self, *scopes: str, **options: Any) -> Any:
+        """Refuse."""
+        raise AmlocalError("validating a job must not need a token")
+
+
+def load_with_azure(path: Path, overrides: Sequence[str] = ()) -> Any:
+    """Load a job with ``azure.ai.ml.load_job``.
+
+    Raises:
+        AmlocalError: with the actual cause, when azure-ai-ml refuses the file.
+    """
+    # Named, not `except Exception`: these are what the loader lets through.
+    from azure.ai.ml import load_job
+    from azure.core.exceptions import AzureError
+    from marshmallow.exceptions import MarshmallowError
+
+    params = [{key: yaml.safe_load(value)} for key, _, value in (text.partition("=") for text in overrides)]
+    with _quiet():
+        try:
+            return load_job(path, params_override=params)
+        except (AzureError, MarshmallowError, TypeError, ValueError, KeyError, AttributeError, OSError) as error:
+            raise AmlocalError(f"{shown(path)}: azure-ai-ml: {_cause(error)}") from None
+
+
+def validate(path: Path, overrides: Sequence[str] = ()) -> None:
+    """Check a job with azure-ai-ml's validator, without a connection.
+
+    Raises:
+        AmlocalError: with azure-ai-ml's messages.
+    """
+    from azure.ai.ml import MLClient
+
+    job = load_with_azure(path, overrides)
+    if job.type == "sweep":
+        return  # azure-ai-ml has no validator for standalone sweeps beyond its loader
+    client = MLClient(_NoCredential(), "00000000-0000-0000-0000-000000000000", "offline", "offline")
+    with _quiet():
+        result = client.jobs.validate(job)
+    messages = [f"{shown(path)}: azure-ai-ml: {key}: {text}" for key, text in result.error_messages.items()]
+    if messages:
+        raise AmlocalError("\n  ".join(messages))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep azure-ai-ml's notes about experimental classes out of the way."""
+    logger = logging.getLogger("azure")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _cause(error: BaseException) -> str:
+    """Find what is really wrong: the first exception of the chain, without the boxes drawn around it."""
+    first = error
+    while first.__context__ is not None and not isinstance(first.__context__, (KeyError, AttributeError)):
+        first = first.__context__
+    lines = [line.strip() for line in str(first).splitlines()]
+    kept = [line for line in lines if line and not set(line) <= set("─-=_ ")]
+    return " ".join(kept)[:1500] or type(first).__name__

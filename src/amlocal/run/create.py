@@ -1,0 +1,234 @@
+"""Creates and runs a job: ``amlocal job create``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from amlocal.errors import AmlocalError
+from amlocal.reader.plan import Plan, read_plan
+from amlocal.run.digest import DigestCache
+from amlocal.run.engine import Engine
+from amlocal.run.execute import RunContext
+from amlocal.run.files import JobFolder, link
+from amlocal.run.fingerprint import installed_packages
+from amlocal.run.journal import Journal
+from amlocal.run.records import CANCELED, COMPLETED, FAILED, RUNNING, JobRecord, StepRecord
+from amlocal.run.reuse import Output, ResultCache
+from amlocal.run.services import Backend, Services
+from amlocal.run.tracking import FAILED as RUN_FAILED
+from amlocal.run.tracking import FINISHED, KILLED, MlflowTracking, Tracking
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
+_LEAST_CONCURRENT_STEPS = 4
+
+Watcher = Callable[[Journal], AbstractContextManager[object]]
+"""Shows a job while it runs; entered before its first step."""
+
+
+@dataclass(frozen=True)
+class WorkspaceBackend:
+    """The workspace of a home folder, started when needed."""
+
+    home: Path
+
+    def connect(self) -> tuple[Tracking, Mapping[str, str]]:
+        """Start the workspace and connect to its MLflow server."""
+        from amlocal.workspace.lifecycle import start
+
+        connection = start(self.home)
+        return MlflowTracking(connection.mlflow_tracking_uri, connection.key), connection.client_environment()
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run, and how.
+
+    Attributes:
+        overrides: ``--set`` texts.
+        name: the job's name; None for the file's own or a new one.
+        rerun: reuse nothing.
+        poll_seconds: how often a trial's metric is read.
+    """
+
+    file: Path
+    home: Path
+    overrides: Sequence[str] = ()
+    name: str | None = None
+    rerun: bool = False
+    poll_seconds: float = 1.0
+
+
+def no_watcher(journal: Journal) -> AbstractContextManager[object]:
+    """Show nothing."""
+    del journal
+    return nullcontext()
+
+
+def create_job(
+    request: Request, backend: Backend | None = None, watcher: Watcher = no_watcher
+) -> tuple[JobRecord, int]:
+    """Run a job to its end.
+
+    Args:
+        request: what to run.
+        backend: the workspace; the home folder's own by default.
+        watcher: shows the job meanwhile.
+
+    Returns:
+        The job's record and the exit code: 0 when completed, 1 when failed, 128 + N when ended by signal N.
+
+    Raises:
+        AmlocalError: when the file cannot be run as written, or the workspace does not start.
+    """
+    plan = read_plan(request.file, request.overrides)
+    folder = _new_folder(request, plan)
+    journal = Journal(_first_record(folder.name, plan), folder.record)
+    journal.flush()
+    chosen = backend or WorkspaceBackend(request.home)
+    signals: list[signal.Signals] = []
+    try:
+        asyncio.run(_run(request, plan, folder, journal, chosen, watcher, signals))
+    except asyncio.CancelledError:
+        journal.job(status=CANCELED, ended=time.time(), pid=None, error=f"ended by {signals[-1].name}")
+        return journal.record, 128 + signals[-1]
+    except BaseException as error:
+        journal.job(status=FAILED, ended=time.time(), pid=None, error=str(error) or type(error).__name__)
+        raise
+    return journal.record, 0 if journal.record.status == COMPLETED else 1
+
+
+async def _run(
+    request: Request,
+    plan: Plan,
+    folder: JobFolder,
+    journal: Journal,
+    backend: Backend,
+    watcher: Watcher,
+    signals: list[signal.Signals],
+) -> None:
+    _cancel_on_signals(signals)
+    journal.job(status=RUNNING, started=time.time(), pid=os.getpid())
+    digests = DigestCache(request.home / "cache" / "digests.sqlite")
+    try:
+        with watcher(journal):
+            tracking, environment = await asyncio.to_thread(backend.connect)
+            experiment = journal.record.experiment_name
+            experiment_id = await asyncio.to_thread(tracking.experiment, experiment)
+            run_id = await asyncio.to_thread(
+                tracking.start_run, experiment_id, folder.name, None, {"amlocal.job": folder.name, **plan.job.tags}
+            )
+            journal.job(run_id=run_id)
+            services = Services(
+                folder=folder,
+                journal=journal,
+                tracking=tracking,
+                context=RunContext(folder.name, experiment, experiment_id, environment),
+                digests=digests,
+                results=ResultCache(request.home, digests),
+                root_run=run_id,
+                standalone=plan.job.kind != "pipeline",
+                rerun=request.rerun or plan.job.settings.force_rerun,
+                identity=str(plan.job.file),
+                packages=installed_packages(),
+                cores=cores(),
+                poll_seconds=request.poll_seconds,
+            )
+            engine = Engine(plan, services, max(_LEAST_CONCURRENT_STEPS, cores()))
+            status = KILLED
+            try:
+                _finish(journal, plan, folder, await engine.run())
+                status = FINISHED if journal.record.status == COMPLETED else RUN_FAILED
+            except AmlocalError:
+                status = RUN_FAILED
+                raise
+            finally:
+                await asyncio.to_thread(tracking.end_run, run_id, status, {})
+    finally:
+        digests.close()
+
+
+def _finish(journal: Journal, plan: Plan, folder: JobFolder, done: Mapping[str, Mapping[str, Output] | None]) -> None:
+    outputs: dict[str, str] = {}
+    for name, source in plan.outputs.items():
+        written = None if source is None else (done[source.step] or {}).get(source.output)
+        if written is not None:
+            link(folder.outputs / name, written.path)
+            outputs[name] = str(folder.outputs / name)
+    failed = [step.name for step in journal.record.steps.values() if step.status in {FAILED, CANCELED}]
+    status = COMPLETED
+    if any(step.status != COMPLETED for step in journal.record.steps.values()):
+        status = FAILED
+    error = f"{', '.join(failed)} did not complete" if failed else None
+    journal.job(status=status, ended=time.time(), pid=None, outputs=outputs, error=error)
+
+
+def _cancel_on_signals(signals: list[signal.Signals]) -> None:
+    """Have the first signal end all steps in good order, and another one end them at once."""
+    task = asyncio.current_task()
+    loop = asyncio.get_running_loop()
+
+    def cancel(number: signal.Signals) -> None:
+        signals.append(number)
+        if task is not None:
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, cancel, number)
+
+
+def cores() -> int:
+    """Count the processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _new_folder(request: Request, plan: Plan) -> JobFolder:
+    stated = request.name or plan.job.name
+    if stated is not None:
+        if not _NAME.fullmatch(stated):
+            raise AmlocalError(f"job name {stated!r}: expected letters, digits, dots, dashes and underscores")
+        folder = JobFolder(request.home, stated)
+        try:
+            folder.root.mkdir(parents=True)
+        except FileExistsError:
+            raise AmlocalError(f"job {stated!r} exists already; give another --name") from None
+        return folder
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", plan.job.file.stem).strip("-") or "job"
+    base = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    number = 1
+    while True:
+        folder = JobFolder(request.home, base if number == 1 else f"{base}-{number}")
+        try:
+            folder.root.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def _first_record(name: str, plan: Plan) -> JobRecord:
+    job = plan.job
+    ignored = {setting: str(place) for setting, place in job.ignored.items()}
+    for step in plan.steps:
+        sweep = step.node.sweep
+        if sweep is not None and sweep.limits.max_concurrent_trials > cores():
+            wanted = sweep.limits.max_concurrent_trials
+            ignored[f"max_concurrent_trials {wanted}, capped at {cores()} cores,"] = str(sweep.place)
+    return JobRecord(
+        name=name,
+        kind=job.kind,
+        file=str(job.file),
+        # azure-ai-ml's own default: the folder the job is submitted from.
+        experiment_name=job.experiment_name or Path.cwd().name.replace(" ", "") or "Default",
+        display_name=job.display_name,
+        tags=dict(job.tags),
+        ignored=ignored,
+        steps={step.name: StepRecord(step.name, "sweep" if step.node.sweep else "command") for step in plan.steps},
+    )

@@ -1,0 +1,73 @@
+"""Content digests of files and folders, remembered so that unchanged files are read once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+_RECENT_SECONDS = 2.0
+"""Files changed this recently are not remembered: a second change within a clock tick would go unnoticed."""
+
+
+class DigestCache:
+    """SHA-256 of file contents, keyed by path, size, times and inode. Safe with threads and processes."""
+
+    def __init__(self, database: Path) -> None:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._connection = sqlite3.connect(database, timeout=30, check_same_thread=False)
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=OFF")  # losing it costs re-reading files, nothing else
+        self._connection.execute("CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, stat TEXT, digest TEXT)")
+
+    def close(self) -> None:
+        """Close the database."""
+        self._connection.close()
+
+    def file(self, path: Path) -> str:
+        """Digest one file's content.
+
+        Raises:
+            OSError: when it cannot be read.
+        """
+        status = path.stat()
+        stamp = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_dev}:{status.st_ino}"
+        with self._lock:
+            row = self._connection.execute("SELECT stat, digest FROM files WHERE path = ?", (str(path),)).fetchone()
+        if row is not None and row[0] == stamp:
+            return str(row[1])
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if time.time() - max(status.st_mtime, status.st_ctime) > _RECENT_SECONDS:
+            with self._lock, self._connection:
+                self._connection.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (str(path), stamp, digest))
+        return digest
+
+    def tree(self, path: Path) -> str:
+        """Digest a file, or a folder with everything in it by relative path.
+
+        Raises:
+            OSError: when something in it cannot be read.
+        """
+        if path.is_file():
+            return self.file(path)
+        return combined({name: self.file(file) for name, file in walk(path)})
+
+
+def walk(root: Path) -> Iterator[tuple[str, Path]]:
+    """Give the files under a folder with their relative paths, in no particular order; links are followed."""
+    for folder, _, names in os.walk(root, followlinks=True):
+        for name in names:
+            path = Path(folder, name)
+            yield path.relative_to(root).as_posix(), path
+
+
+def combined(digests: Mapping[str, str]) -> str:
+    """Digest a set of named digests."""
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()

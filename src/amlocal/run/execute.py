@@ -1,0 +1,134 @@
+"""One run of a component's command: expressions filled in, folders made, environment set, process run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from amlocal.reader.expressions import Kind, Reference, Template, render
+from amlocal.reader.model import ARTIFACTS, CommandComponent
+from amlocal.run.files import WorkFolder
+from amlocal.run.process import ProcessResult, run_process
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What every command of a job gets to know about it.
+
+    Attributes:
+        job: the job's name, which is also the root run's id for a step.
+        experiment: the experiment's name.
+        experiment_id: its id in MLflow.
+        client_environment: makes Azure's clients talk to the workspace.
+    """
+
+    job: str
+    experiment: str
+    experiment_id: str
+    client_environment: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One command to run.
+
+    Attributes:
+        inputs: each set input as the command sees it: plain values as text, files and folders as paths.
+        search_space: hyperparameters of a standalone sweep's trial, likewise.
+        snapshot: the folder whose copy becomes the working directory.
+        folder: where everything about this run goes.
+        variables: environment variables below the author's own.
+        timeout: seconds; None for no limit.
+    """
+
+    component: CommandComponent
+    inputs: Mapping[str, str]
+    search_space: Mapping[str, str]
+    snapshot: Path
+    folder: WorkFolder
+    run_id: str
+    variables: Mapping[str, str]
+    timeout: float | None
+
+
+def output_paths(component: CommandComponent, folder: WorkFolder) -> dict[str, Path]:
+    """Give the path of each output, the default ``artifacts`` included."""
+    paths = {name: folder.outputs / name for name in component.outputs}
+    return {**paths, ARTIFACTS: folder.snapshot / "outputs"}
+
+
+def resolve(execution: Execution, template: Template, job: str) -> str:
+    """Fill a command or environment variable in."""
+    outputs = output_paths(execution.component, execution.folder)
+
+    def lookup(reference: Reference) -> str | None:
+        if reference.kind is Kind.INPUT:
+            return execution.inputs.get(reference.name)
+        if reference.kind is Kind.SEARCH_SPACE:
+            return execution.search_space.get(reference.name)
+        if reference.kind is Kind.OUTPUT:
+            return str(outputs[reference.name])
+        return job
+
+    return render(template, lookup)
+
+
+def environment(execution: Execution, context: RunContext) -> dict[str, str]:
+    """Make the environment variables of a command.
+
+    Those of the caller, without what it may have of another Azure ML or MLflow run; then the workspace's, the
+    run's, and last the author's.
+    """
+    foreign = ("AZUREML_", "AZURE_ML_", "MLFLOW_")
+    base = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
+    python = str(Path(sys.executable).parent)  # unresolved: a virtual environment's own bin folder
+    outputs = output_paths(execution.component, execution.folder)
+    return {
+        **base,
+        **context.client_environment,
+        "PATH": f"{python}{os.pathsep}{base.get('PATH', os.defpath)}",
+        "PYTHONUNBUFFERED": "1",
+        "AZUREML_RUN_ID": execution.run_id,
+        "AZUREML_ROOT_RUN_ID": context.job,
+        "AZUREML_EXPERIMENT_NAME": context.experiment,
+        "MLFLOW_RUN_ID": execution.run_id,
+        "MLFLOW_EXPERIMENT_NAME": context.experiment,
+        "MLFLOW_EXPERIMENT_ID": context.experiment_id,
+        **{f"AZURE_ML_INPUT_{name}": value for name, value in execution.inputs.items()},
+        **{f"AZURE_ML_OUTPUT_{name}": str(path) for name, path in outputs.items() if name != ARTIFACTS},
+        **execution.variables,
+        **{
+            name: resolve(execution, template, context.job)
+            for name, template in execution.component.environment_variables.items()
+        },
+    }
+
+
+def prepare(execution: Execution) -> None:
+    """Make the working directory and the outputs' folders, empty."""
+    folder = execution.folder
+    if folder.root.exists():
+        shutil.rmtree(folder.root)
+    shutil.copytree(execution.snapshot, folder.snapshot)
+    for name in ("outputs", "logs"):
+        (folder.snapshot / name).mkdir(exist_ok=True)
+    folder.outputs.mkdir(parents=True)
+    for name, spec in execution.component.outputs.items():
+        if spec.type != "uri_file":
+            (folder.outputs / name).mkdir()
+
+
+async def execute(execution: Execution, context: RunContext) -> ProcessResult:
+    """Run a command to its end.
+
+    Raises:
+        OSError: when its folders cannot be made.
+    """
+    prepare(execution)
+    command = resolve(execution, execution.component.command, context.job)
+    folder = execution.folder
+    return await run_process(command, folder.snapshot, environment(execution, context), folder.log, execution.timeout)

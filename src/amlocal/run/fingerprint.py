@@ -1,0 +1,125 @@
+"""What a step's result depends on, as data: equal fingerprints mean that an earlier result may be reused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+VERSION = 1
+"""Raised when the meaning of a fingerprint, or of running a step, changes."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Everything that may change what a step does.
+
+    Attributes:
+        command: the command as written, with its expressions.
+        inputs: each input's value: plain ones as text, files and folders as a digest of their content.
+        files: digest of each file of the snapshot.
+        environment: the environment's definition.
+        packages: the interpreter and what is installed in it.
+        variables: environment variables set by the author.
+        outputs: type of each declared output.
+        sweep: the sweep's definition, as JSON text; empty for a command.
+    """
+
+    command: str
+    inputs: Mapping[str, str]
+    files: Mapping[str, str]
+    environment: str
+    packages: str
+    variables: Mapping[str, str]
+    outputs: Mapping[str, str]
+    sweep: str = ""
+    version: int = VERSION
+
+    @property
+    def key(self) -> str:
+        """The fingerprint's own digest: the name of a result in the cache."""
+        text = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def from_dict(data: Mapping[str, Any]) -> Fingerprint | None:
+    """Read a fingerprint back; None when it was written by another version."""
+    if data.get("version") != VERSION:
+        return None
+    return Fingerprint(**data)
+
+
+def installed_packages() -> str:
+    """Describe the interpreter that steps run in: its version, and a digest of what is installed.
+
+    Only the names of the installed distributions are looked at, which hold their versions.
+    """
+    names: set[str] = set()
+    for key in ("purelib", "platlib"):
+        folder = Path(sysconfig.get_path(key))
+        if folder.is_dir():
+            names.update(path.name for path in folder.iterdir() if path.name.endswith((".dist-info", ".egg-info")))
+    digest = hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
+    return f"python {platform.python_version()}, packages {digest[:16]}"
+
+
+def explain(previous: Fingerprint | None, current: Fingerprint) -> str:
+    """Say in a few words why a step cannot be reused.
+
+    Args:
+        previous: what the step was when it last ran; None when it never did.
+        current: what it is now.
+    """
+    if previous is None:
+        return "never run before"
+    if previous == current:
+        return "its last run did not finish, or its outputs are gone"
+    reasons = [
+        *_file_changes(previous.files, current.files),
+        *_input_changes(previous.inputs, current.inputs),
+    ]
+    for name in ("command", "environment", "packages", "variables", "outputs", "sweep"):
+        if getattr(previous, name) != getattr(current, name):
+            label = {"variables": "environment variables", "packages": "installed packages"}.get(name, name)
+            reasons.append(f"{label} changed")
+    return ", ".join(reasons) or "amlocal changed"
+
+
+def _file_changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    changed = sorted(name for name in before.keys() & after.keys() if before[name] != after[name])
+    return [
+        text
+        for names, verb in (
+            (changed, "changed"),
+            (sorted(after.keys() - before.keys()), "added"),
+            (sorted(before.keys() - after.keys()), "removed"),
+        )
+        if (text := _listed(names, verb))
+    ]
+
+
+def _listed(names: list[str], verb: str) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - 2} more files" if len(names) > 2 else ""
+    return f"{', '.join(names[:2])}{more} {verb}"
+
+
+def _input_changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    reasons = []
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name)
+        if old == new:
+            continue
+        if old is None or new is None:
+            reasons.append(f"input {name} {'given' if old is None else 'no longer given'}")
+        elif old.startswith("sha256:") or new.startswith("sha256:"):
+            reasons.append(f"input {name} changed")
+        else:
+            reasons.append(f"input {name} {old} → {new}")
+    return reasons

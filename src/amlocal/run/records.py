@@ -1,0 +1,136 @@
+"""What is known about a job while and after it runs: ``job.json``. Times are seconds since 1970."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from amlocal.errors import AmlocalError
+from amlocal.reader.model import Literal
+
+NOT_STARTED = "NotStarted"
+QUEUED = "Queued"
+RUNNING = "Running"
+COMPLETED = "Completed"
+FAILED = "Failed"
+CANCELED = "Canceled"
+ENDED = frozenset({COMPLETED, FAILED, CANCELED})
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial of a sweep.
+
+    Attributes:
+        number: counted from 0, in the order in which they were proposed.
+        curve: the primary metric, in the order in which it was logged.
+        best: the best value of the curve.
+        reason: why it failed or was ended early.
+    """
+
+    number: int
+    parameters: Mapping[str, Literal]
+    status: str = NOT_STARTED
+    reason: str | None = None
+    started: float | None = None
+    ended: float | None = None
+    curve: tuple[float, ...] = ()
+    best: float | None = None
+    run_id: str | None = None
+    log: str | None = None
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One step.
+
+    Attributes:
+        kind: command or sweep.
+        reason: why it runs, or what it reuses.
+        error: why it failed, was canceled or never started.
+        reused_from: the job whose results it took over.
+        outputs: each output's path.
+        best_trial: number of the sweep's best trial.
+    """
+
+    name: str
+    kind: str
+    status: str = NOT_STARTED
+    reason: str | None = None
+    error: str | None = None
+    started: float | None = None
+    ended: float | None = None
+    key: str | None = None
+    reused_from: str | None = None
+    exit_code: int | None = None
+    run_id: str | None = None
+    log: str | None = None
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    trials: Mapping[int, TrialRecord] = field(default_factory=dict)
+    best_trial: int | None = None
+    primary_metric: str | None = None
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """One job.
+
+    Attributes:
+        pid: the process that runs it, to notice that it is gone.
+        ignored: settings of the file that have no effect here, with their place.
+    """
+
+    name: str
+    kind: str
+    file: str
+    experiment_name: str
+    display_name: str | None = None
+    status: str = NOT_STARTED
+    error: str | None = None
+    started: float | None = None
+    ended: float | None = None
+    pid: int | None = None
+    run_id: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    ignored: Mapping[str, str] = field(default_factory=dict)
+    steps: Mapping[str, StepRecord] = field(default_factory=dict)
+    outputs: Mapping[str, str] = field(default_factory=dict)
+
+
+def to_json(record: JobRecord) -> str:
+    """Write a record as text."""
+    return json.dumps(dataclasses.asdict(record), indent=2) + "\n"
+
+
+def from_json(text: str, source: Path) -> JobRecord:
+    """Read a record back.
+
+    Args:
+        text: what ``to_json`` wrote.
+        source: the file, for messages.
+
+    Raises:
+        AmlocalError: when the text is no such record.
+    """
+    try:
+        data: dict[str, Any] = json.loads(text)
+        steps = {name: _step(step) for name, step in data.pop("steps").items()}
+        return JobRecord(**data, steps=steps)
+    except (ValueError, TypeError, KeyError) as error:
+        raise AmlocalError(f"{source}: not a job record of this version ({error})") from None
+
+
+def _step(data: dict[str, Any]) -> StepRecord:
+    trials = {}
+    for number, trial in data.pop("trials").items():
+        trials[int(number)] = TrialRecord(**{**trial, "curve": tuple(trial["curve"])})
+    return StepRecord(**data, trials=trials)
+
+
+def seconds(started: float | None, ended: float | None, now: float) -> float | None:
+    """Tell how long something took, or has taken so far."""
+    return None if started is None else (ended if ended is not None else now) - started

@@ -1,0 +1,64 @@
+"""What running a step needs, gathered once per job and handed down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from amlocal.run.digest import DigestCache
+from amlocal.run.execute import RunContext
+from amlocal.run.files import JobFolder
+from amlocal.run.journal import Journal
+from amlocal.run.reuse import ResultCache
+from amlocal.run.tracking import Tracking
+
+
+class Backend(Protocol):
+    """The workspace a job runs against."""
+
+    def connect(self) -> tuple[Tracking, Mapping[str, str]]:
+        """Start what has to run; give the tracking and the environment for the commands."""
+        ...
+
+
+@dataclass(frozen=True)
+class Services:
+    """The surroundings of a job's steps.
+
+    Attributes:
+        root_run: the job's own MLflow run.
+        standalone: the job is a single command or sweep, so its step is the root run.
+        rerun: reuse nothing.
+        identity: tells this job's steps from those of other job files.
+        packages: what is installed where the commands run.
+        cores: how many trials of a sweep may run at a time.
+        poll_seconds: how often a running trial's metric is read.
+    """
+
+    folder: JobFolder
+    journal: Journal
+    tracking: Tracking
+    context: RunContext
+    digests: DigestCache
+    results: ResultCache
+    root_run: str
+    standalone: bool
+    rerun: bool
+    identity: str
+    packages: str
+    cores: int
+    poll_seconds: float = 1.0
+
+
+@dataclass(frozen=True)
+class Given:
+    """An input's value.
+
+    Attributes:
+        text: what the command sees: the plain value, or a path.
+        content: what reuse compares: the plain value, or ``sha256:`` and a digest of the content.
+    """
+
+    text: str
+    content: str

@@ -1,0 +1,205 @@
+"""One step: reuse its result, or run it and keep the result."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from amlocal.errors import AmlocalError
+from amlocal.reader.expressions import Kind, references
+from amlocal.reader.plan import Step
+from amlocal.run.execute import Execution, execute, output_paths
+from amlocal.run.files import WorkFolder, link
+from amlocal.run.fingerprint import Fingerprint, explain
+from amlocal.run.records import CANCELED, COMPLETED, FAILED, RUNNING
+from amlocal.run.reuse import Output, Result
+from amlocal.run.services import Given, Services
+from amlocal.run.snapshot import Snapshot
+from amlocal.run.sweep.runner import SweepRun
+from amlocal.run.tracking import FAILED as RUN_FAILED
+from amlocal.run.tracking import FINISHED, KILLED
+
+
+async def run_step(
+    step: Step, snapshot: Snapshot, given: Mapping[str, Given], services: Services
+) -> Mapping[str, Output] | None:
+    """Give a step's outputs, from an earlier run where nothing it depends on has changed.
+
+    Args:
+        step: the step.
+        snapshot: its code.
+        given: its inputs' values.
+        services: the job's surroundings.
+
+    Returns:
+        Its outputs; None when it failed, which the journal then says.
+
+    Raises:
+        asyncio.CancelledError: when canceled; the journal says so.
+    """
+    fingerprint = fingerprint_of(step, snapshot, given, services)
+    identity = f"{services.identity}#{step.name}"
+    previous = services.results.last(identity)
+    reason = explain(previous, fingerprint)
+    if not step.node.component.deterministic:
+        reason = "is not deterministic, so it always runs"
+    elif services.rerun:
+        reason = "asked to run again"
+    else:
+        result = await asyncio.to_thread(services.results.find, fingerprint)
+        if result is not None:
+            services.results.remember(identity, fingerprint)
+            return _reuse(step, fingerprint, result, services)
+    services.results.remember(identity, fingerprint)
+    return await _run(step, snapshot, given, fingerprint, reason, services)
+
+
+def fingerprint_of(step: Step, snapshot: Snapshot, given: Mapping[str, Given], services: Services) -> Fingerprint:
+    """Gather everything that the step's result depends on."""
+    component, sweep = step.node.component, step.node.sweep
+    inputs = {name: value.content for name, value in given.items()}
+    templates = (component.command, *component.environment_variables.values())
+    if any(reference.kind is Kind.MACRO for template in templates for reference, _ in references(template)):
+        inputs["${{name}}"] = services.context.job
+    definition: Any = None
+    if sweep is not None:
+        definition = asdict(sweep)
+        definition.pop("place")
+        for distribution in definition["search_space"].values():
+            distribution.pop("place")
+    return Fingerprint(
+        command=component.command.text,
+        inputs=inputs,
+        files=snapshot.files,
+        environment=component.environment.definition if component.environment else "",
+        packages=services.packages,
+        variables={name: template.text for name, template in component.environment_variables.items()},
+        outputs={name: spec.type for name, spec in component.outputs.items()},
+        sweep="" if definition is None else json.dumps(definition, sort_keys=True),
+    )
+
+
+def _reuse(step: Step, fingerprint: Fingerprint, result: Result, services: Services) -> Mapping[str, Output]:
+    folder = services.folder.step(step.name)
+    _link_outputs(step, folder, result.outputs)
+    now = time.time()
+    services.journal.step(
+        step.name,
+        status=COMPLETED,
+        reason=f"reuses job {result.job}",
+        reused_from=result.job,
+        started=now,
+        ended=now,
+        key=fingerprint.key,
+        run_id=result.run_id,
+        outputs={name: str(output.path) for name, output in result.outputs.items()},
+        **result.extra,
+    )
+    return result.outputs
+
+
+async def _run(
+    step: Step,
+    snapshot: Snapshot,
+    given: Mapping[str, Given],
+    fingerprint: Fingerprint,
+    reason: str,
+    services: Services,
+) -> Mapping[str, Output] | None:
+    journal, tracking, name = services.journal, services.tracking, step.name
+    folder = services.folder.step(name)
+    started = time.time()
+    journal.step(name, status=RUNNING, reason=reason, started=started, key=fingerprint.key)
+    run_id = services.root_run
+    if not services.standalone:
+        tags = {"amlocal.step": name}
+        experiment = services.context.experiment_id
+        run_id = await asyncio.to_thread(tracking.start_run, experiment, name, services.root_run, tags)
+    log = None if step.node.sweep else str(folder.log)
+    journal.step(name, run_id=run_id, log=log)
+    try:
+        paths, changes = await _command_or_sweep(step, snapshot, given, folder, run_id, services)
+        outputs = await asyncio.to_thread(_digested, paths, services)
+    except asyncio.CancelledError:
+        journal.step(name, status=CANCELED, error="the job was canceled", ended=time.time())
+        await _end_run(run_id, KILLED, services)
+        raise
+    except (OSError, AmlocalError) as error:
+        await _fail(name, run_id, {"status": FAILED, "error": str(error)}, services)
+        return None
+    if changes["status"] != COMPLETED:
+        await _fail(name, run_id, changes, services)
+        return None
+    await _end_run(run_id, FINISHED, services)
+    extra = {key: changes[key] for key in ("best_trial",) if key in changes}
+    if step.node.component.deterministic:
+        result = Result(services.folder.name, outputs, time.time() - started, run_id, extra)
+        services.results.store(fingerprint, result)
+    listed = {output: str(value.path) for output, value in outputs.items()}
+    journal.step(name, outputs=listed, ended=time.time(), **changes)
+    return outputs
+
+
+async def _fail(name: str, run_id: str, changes: Mapping[str, Any], services: Services) -> None:
+    services.journal.step(name, ended=time.time(), **changes)
+    await _end_run(run_id, KILLED if changes["status"] == CANCELED else RUN_FAILED, services)
+
+
+async def _end_run(run_id: str, status: str, services: Services) -> None:
+    if not services.standalone:
+        await asyncio.to_thread(services.tracking.end_run, run_id, status, {})
+
+
+async def _command_or_sweep(
+    step: Step,
+    snapshot: Snapshot,
+    given: Mapping[str, Given],
+    folder: WorkFolder,
+    run_id: str,
+    services: Services,
+) -> tuple[Mapping[str, Path], dict[str, Any]]:
+    """Run the step's command or trials; give the outputs' paths and what its record shows."""
+    component, sweep = step.node.component, step.node.sweep
+    if sweep is not None:
+        services.journal.step(step.name, primary_metric=sweep.primary_metric)
+        run = SweepRun(step.name, step.node, sweep, given, snapshot, folder, run_id, services)
+        outcome = await run.run()
+        if outcome.best is None:
+            return {}, {"status": outcome.status, "error": outcome.error}
+        paths = output_paths(component, folder.trial(outcome.best))
+        _link_outputs(step, folder, {name: Output(path, "") for name, path in paths.items()})
+        return paths, {"status": COMPLETED, "best_trial": outcome.best}
+    execution = Execution(
+        component=component,
+        inputs={name: value.text for name, value in given.items()},
+        search_space={},
+        snapshot=snapshot.folder,
+        folder=folder,
+        run_id=run_id,
+        variables={},
+        timeout=component.timeout,
+    )
+    result = await execute(execution, services.context)
+    if result.timed_out:
+        error = f"ended after its timeout of {component.timeout} s"
+        return {}, {"status": FAILED, "error": error, "exit_code": result.exit_code}
+    if result.exit_code != 0:
+        error = f"exit code {result.exit_code}"
+        return {}, {"status": FAILED, "error": error, "exit_code": result.exit_code}
+    return output_paths(component, folder), {"status": COMPLETED, "exit_code": 0}
+
+
+def _digested(paths: Mapping[str, Path], services: Services) -> dict[str, Output]:
+    # A file output that the command chose not to write is missed by whoever needs it, not here.
+    return {name: Output(path.resolve(), services.digests.tree(path)) for name, path in paths.items() if path.exists()}
+
+
+def _link_outputs(step: Step, folder: WorkFolder, outputs: Mapping[str, Output]) -> None:
+    for name in step.node.component.outputs:
+        if name in outputs:
+            link(folder.outputs / name, outputs[name].path)

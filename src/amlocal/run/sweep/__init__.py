@@ -1,0 +1,1 @@
+"""Sweeps: which trials to run, when to end one early, and running them."""

@@ -1,0 +1,152 @@
+"""Shows a job: live in a terminal, one line per change elsewhere, and a summary at the end."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.tree import Tree
+
+from amlocal.reader.source import shown
+from amlocal.run.journal import Journal
+from amlocal.run.process import tail
+from amlocal.run.records import CANCELED, COMPLETED, FAILED, RUNNING, JobRecord, StepRecord, TrialRecord, seconds
+
+_MARKS = {
+    "NotStarted": ("·", "dim"),
+    RUNNING: ("▶", "cyan"),
+    COMPLETED: ("✔", "green"),
+    FAILED: ("✘", "red"),
+    CANCELED: ("■", "yellow"),
+}
+_TRIALS_SHOWN = 12
+
+
+@contextmanager
+def live(journal: Journal, console: Console) -> Iterator[None]:
+    """Show a job while it runs: a tree in a terminal, else a line per change of status."""
+    announce(journal.record, console)
+    if console.is_terminal and not os.environ.get("CI"):
+        with Live(
+            get_renderable=lambda: tree(journal.record, time.time()),
+            console=console,
+            refresh_per_second=4,
+            transient=True,
+        ):
+            yield
+    else:
+        journal.listen(_Lines(console))
+        yield
+
+
+def announce(record: JobRecord, console: Console) -> None:
+    """Say which job this is, and once what of its file has no effect here."""
+    console.print(f"job {record.name} ({record.kind}, {shown(Path(record.file))})", highlight=False, markup=False)
+    if record.ignored:
+        listed = ", ".join(f"{name} ({place})" for name, place in record.ignored.items())
+        console.print(f"ignored on this machine: {listed}", highlight=False, markup=False, soft_wrap=True)
+
+
+class _Lines:
+    """Prints a line when a step's or trial's status changes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._seen: dict[tuple[str, int | None], str] = {}
+
+    def __call__(self, record: JobRecord, step: str | None, trial: int | None) -> None:
+        if step is None:
+            return
+        item = record.steps[step] if trial is None else record.steps[step].trials[trial]
+        if self._seen.get((step, trial), "NotStarted") == item.status:
+            return
+        self._seen[step, trial] = item.status
+        now = time.time()
+        if isinstance(item, StepRecord):
+            text = f"{step}: {item.status}{_took(item.started, item.ended, now, item.status)}{_why(item)}"
+        else:
+            text = f"{step}: {trial_line(item, now)}"
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def tree(record: JobRecord, now: float) -> Tree:
+    """Draw a job with its steps and trials.
+
+    Args:
+        record: the job.
+        now: the time to count running ones up to, in seconds since 1970.
+    """
+    root = Tree(_styled(record.status, f"{record.name} {_took(record.started, record.ended, now, '')}"))
+    for step in record.steps.values():
+        text = f"{step.name}{_took(step.started, step.ended, now, step.status)}{_why(step)}"
+        branch = root.add(_styled(step.status, text))
+        trials = sorted(step.trials.values(), key=lambda trial: trial.number)
+        hidden = max(0, len(trials) - _TRIALS_SHOWN)
+        # The running ones are the newest: what scrolls away is what was decided long ago.
+        if hidden:
+            branch.add(f"[dim]… {hidden} earlier trials[/dim]")
+        for trial in trials[hidden:]:
+            best = " ★ best" if trial.number == step.best_trial else ""
+            branch.add(_styled(trial.status, trial_line(trial, now) + best))
+    return root
+
+
+def trial_line(trial: TrialRecord, now: float) -> str:
+    """Describe a trial in one line."""
+    parameters = " ".join(f"{name}={_short(value)}" for name, value in trial.parameters.items())
+    score = ""
+    if trial.curve:
+        score = f" {_short(trial.curve[-1])}"
+        if trial.best is not None and trial.best != trial.curve[-1]:
+            score += f" (best {_short(trial.best)})"
+    reason = f": {trial.reason}" if trial.reason else ""
+    took = _took(trial.started, trial.ended, now, trial.status)
+    return f"trial {trial.number} [{parameters}] {trial.status}{score}{took}{reason}"
+
+
+def summary(record: JobRecord, console: Console) -> None:
+    """Print how a job ended: its tree, what failed and why, and where its outputs are."""
+    console.print(tree(record, time.time()), soft_wrap=True)
+    for step in record.steps.values():
+        if step.status == FAILED:
+            _explain_failure(step, console)
+    for name, path in record.outputs.items():
+        console.print(f"output {name}: {shown(Path(path))}", highlight=False, markup=False, soft_wrap=True)
+    error = f": {record.error}" if record.error else ""
+    console.print(f"job {record.name}: {record.status}{error}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _explain_failure(step: StepRecord, console: Console) -> None:
+    lines = [f"{step.name} failed: {step.error}"]
+    if step.log is not None:
+        log = Path(step.log)
+        lines += [f"  | {line}" for line in tail(log)]
+        lines.append(f"  log: {shown(log)}")
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+
+
+def _styled(status: str, text: str) -> str:
+    mark, style = _MARKS.get(status, ("·", "dim"))
+    return f"[{style}]{mark}[/{style}] {escape(text)}"
+
+
+def _why(step: StepRecord) -> str:
+    text = step.error if step.status not in {RUNNING, COMPLETED} else step.reason
+    return f" ({text})" if text else ""
+
+
+def _took(started: float | None, ended: float | None, now: float, status: str) -> str:
+    taken = seconds(started, ended, now)
+    if taken is None or (status == RUNNING and taken < 0.05):
+        return ""
+    return f" {int(taken // 60)}m{taken % 60:02.0f}s" if taken >= 60 else f" {taken:.1f}s"
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
