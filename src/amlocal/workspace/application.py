@@ -1,5 +1,7 @@
 """Everything that answers on the workspace's https port, told apart by host name."""
 
+from collections.abc import Sequence
+
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -19,7 +21,7 @@ from amlocal.workspace.identity import identity_app
 from amlocal.workspace.store import Json, Store
 
 
-def https_app(key: str, store: Store, blobs: BlobStore, mlflow_uri: str, more: list[BaseRoute]) -> Starlette:
+def https_app(key: str, store: Store, blobs: BlobStore, mlflow_uri: str, more: Sequence[BaseRoute]) -> Starlette:
     """Build the application of the https port.
 
     Args:

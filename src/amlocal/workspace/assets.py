@@ -119,10 +119,6 @@ def asset_routes(store: Store, kind: AssetKind, key: str) -> list[Route]:
             resource = store.put(versions_of(request), version, body)
         return JSONResponse(answer(resource), 201 if existing is None else 200)
 
-    async def delete_version(request: Request) -> Response:
-        deleted = store.delete(versions_of(request), request.path_params["version"])
-        return Response(status_code=200 if deleted else 204)
-
     async def start_pending_upload(_request: Request) -> Response:
         return JSONResponse(pending_upload(key))
 
@@ -133,7 +129,6 @@ def asset_routes(store: Store, kind: AssetKind, key: str) -> list[Route]:
         Route(base + "/{name}/versions", list_versions, methods=["GET"]),
         Route(base + "/{name}/versions/{version}", get_version, methods=["GET"]),
         Route(base + "/{name}/versions/{version}", put_version, methods=["PUT"]),
-        Route(base + "/{name}/versions/{version}", delete_version, methods=["DELETE"]),
         Route(
             base + "/{name}/versions/{version}/startPendingUpload",
             start_pending_upload,

@@ -1,9 +1,14 @@
 """Where the workspace keeps its state under the user's ``--home``, and how files there are written."""
 
+import hashlib
 import os
+import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+# Linux allows 107 bytes for the path of a Unix socket, macOS 103; the rest is for the file's own name.
+SOCKET_FOLDER_LIMIT = 90
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,26 @@ class Layout:
     def mlflow(self) -> Path:
         """MLflow's database and artifacts."""
         return self.root / "mlflow"
+
+    def socket_folder(self) -> Path:
+        """Make the folder for Unix sockets, which only this user can enter.
+
+        Returns:
+            A folder below the root or, as paths of sockets must be short, one in the system's temporary
+            folder.
+
+        Raises:
+            PermissionError: The temporary folder's entry belongs to somebody else.
+        """
+        folder = self.root / "run"
+        if len(os.fsencode(folder)) > SOCKET_FOLDER_LIMIT:
+            digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:12]
+            folder = Path(tempfile.gettempdir(), f"amlocal-{os.getuid()}-{digest}")
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077:
+            raise PermissionError(f"{folder} is not a folder that only this user can enter")
+        return folder
 
     def create(self) -> None:
         """Create the folders; the root is closed to other users because it holds keys."""

@@ -1,0 +1,148 @@
+"""A running deployment: its processes, and the limits on what they are given."""
+
+import asyncio
+import collections
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from amlocal.endpoints.instance import Instance, ProvisioningError
+from amlocal.endpoints.spec import DeploymentSpec
+
+LOG_LINES = 30
+# Azure documents that twice the processes' capacity may wait or run at any time.
+QUEUE_FACTOR = 2
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """A request for a deployment.
+
+    Attributes:
+        method: HTTP method.
+        path: Path and query on the scoring server.
+        headers: Headers to pass on.
+        body: Body to pass on.
+    """
+
+    method: str
+    path: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+class TooManyRequests(Exception):
+    """The deployment has as many requests as it may hold."""
+
+
+class RequestTimeout(Exception):
+    """The deployment did not answer within its request timeout."""
+
+
+class ProcessDied(Exception):
+    """The scoring process ended before it had answered."""
+
+
+class Deployment:
+    """A deployment's processes.
+
+    Args:
+        spec: What to run.
+        sockets: Folder for its processes' sockets.
+        base: The daemon's environment.
+    """
+
+    def __init__(self, spec: DeploymentSpec, sockets: Path, base: Mapping[str, str]) -> None:
+        self.spec = spec
+        sockets.mkdir(parents=True, exist_ok=True)
+        self._sockets = sockets
+        numbers = range(spec.instance_count)
+        self._instances = [Instance(spec, sockets / str(number), base) for number in numbers]
+        capacity = spec.instance_count * spec.max_concurrent_requests_per_instance
+        self._slots = asyncio.Semaphore(capacity)
+        self._limit = QUEUE_FACTOR * capacity
+        self._held = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def start(self) -> None:
+        """Start all processes and wait until each is healthy.
+
+        Raises:
+            ProvisioningError: One of them is not; all have been stopped.
+        """
+        try:
+            await self.start_without_waiting()
+            await asyncio.gather(*(instance.wait_until_ready() for instance in self._instances))
+        except ProvisioningError as error:
+            await self.stop()
+            raise ProvisioningError(f"{error}; last lines of its log:\n{tail(self.spec.log, LOG_LINES)}") from error
+        except asyncio.CancelledError:
+            await self.stop()
+            raise
+        for instance in self._instances:
+            instance.keep_running()
+
+    async def restore(self) -> None:
+        """Start a deployment that was healthy before; requests wait for it."""
+        await self.start_without_waiting()
+        for instance in self._instances:
+            instance.keep_running()
+
+    async def start_without_waiting(self) -> None:
+        """Start all processes."""
+        for instance in self._instances:
+            await instance.start()
+
+    async def score(self, scoring: Scoring) -> httpx.Response:
+        """Let the least busy process answer.
+
+        Args:
+            scoring: The request.
+
+        Raises:
+            TooManyRequests: It would have to wait behind more requests than the deployment may hold.
+            RequestTimeout: No answer in time.
+            ProcessDied: The process that had it ended.
+        """
+        if self._held >= self._limit:
+            raise TooManyRequests
+        self._held += 1
+        self._idle.clear()
+        try:
+            async with asyncio.timeout(self.spec.request_timeout), self._slots:
+                instance = min(self._instances, key=lambda candidate: candidate.busy)
+                request = instance.build_request(scoring.method, scoring.path, scoring.headers, scoring.body)
+                return await instance.send(request)
+        except TimeoutError as error:
+            raise RequestTimeout from error
+        except httpx.TransportError as error:
+            raise ProcessDied from error
+        finally:
+            self._held -= 1
+            if not self._held:
+                self._idle.set()
+
+    async def drain(self) -> None:
+        """Wait until no request is in flight; none of them takes longer than the request timeout."""
+        await self._idle.wait()
+
+    async def stop(self) -> None:
+        """End all processes."""
+        await asyncio.gather(*(instance.stop() for instance in self._instances))
+        self._sockets.rmdir()
+
+
+def tail(path: Path, lines: int) -> str:
+    """Read the end of a text file.
+
+    Args:
+        path: File that may not exist yet.
+        lines: How many lines at most.
+    """
+    if not path.exists():
+        return ""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return "".join(collections.deque(file, maxlen=lines))

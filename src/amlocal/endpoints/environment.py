@@ -1,0 +1,44 @@
+"""The environment variables of a scoring process."""
+
+import os
+from collections.abc import Mapping
+
+from amlocal.endpoints.spec import DeploymentSpec
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+def scoring_environment(spec: DeploymentSpec, base: Mapping[str, str], cores: int) -> dict[str, str]:
+    """Build the whole environment of one scoring process.
+
+    Args:
+        spec: The deployment.
+        base: The daemon's environment.
+        cores: Processor cores of this machine; its processes share them.
+    """
+    threads = str(max(1, cores // spec.instance_count))
+    environment = {
+        **base,
+        **dict.fromkeys(THREAD_VARIABLES, threads),
+        "AML_APP_ROOT": str(spec.app_root),
+        "AZUREML_ENTRY_SCRIPT": spec.scoring_script,
+        "SERVICE_NAME": spec.endpoint,
+        "SERVICE_PATH_PREFIX": f"endpoints/{spec.endpoint}",
+        "SERVICE_VERSION": spec.name,
+        "AML_APP_INSIGHTS_ENABLED": "false",
+        "PYTHONUNBUFFERED": "1",
+        # gunicorn would open a control socket in the home folder.
+        "GUNICORN_CMD_ARGS": "--no-control-socket",
+        # A request that outlives its client must not get the worker killed.
+        "WORKER_TIMEOUT": str(int(spec.request_timeout) + 300),
+    }
+    if spec.model_dir is not None:
+        environment["AZUREML_MODEL_DIR"] = str(spec.model_dir)
+    return environment | dict(spec.environment_variables)
+
+
+def available_cores() -> int:
+    """Count the processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,189 @@
+"""One scoring process: started, watched, restarted, asked."""
+
+import asyncio
+import logging
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+
+from amlocal.endpoints.environment import available_cores, scoring_environment
+from amlocal.endpoints.process import Child, spawn
+from amlocal.endpoints.spec import DeploymentSpec
+
+QUEUE = 256
+BACK_OFF_FIRST = 0.5
+BACK_OFF_LIMIT = 30.0
+WELL_AFTER = 60.0
+STOP_GRACE = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class ProvisioningError(Exception):
+    """A deployment did not become healthy; the message ends with the last lines of its log."""
+
+
+def back_off(failures: int) -> float:
+    """Say how long to wait before starting a process again.
+
+    Args:
+        failures: How often in a row it has died, at least 1.
+
+    Returns:
+        Seconds.
+    """
+    return float(min(BACK_OFF_LIMIT, BACK_OFF_FIRST * 2 ** min(failures - 1, 10)))
+
+
+class Instance:
+    """One of a deployment's scoring processes.
+
+    The listening socket belongs to the daemon and outlives the process.
+
+    Args:
+        spec: The deployment.
+        path: Where the Unix socket is to be; nobody but this user can reach its folder.
+        base: The daemon's environment.
+    """
+
+    def __init__(self, spec: DeploymentSpec, path: Path, base: Mapping[str, str]) -> None:
+        self.busy = 0
+        self._spec = spec
+        self._path = path
+        self._environment = scoring_environment(spec, base, available_cores())
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        path.unlink(missing_ok=True)
+        self._listener.bind(str(path))
+        self._listener.listen(QUEUE)
+        # The server closes every connection after one answer, so there is nothing to keep alive.
+        self._client = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=str(path)),
+            base_url="http://scoring",
+            timeout=None,  # noqa: S113 - the deployment's request timeout is around every call
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+            trust_env=False,
+        )
+        self._child: Child | None = None
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start the process; requests may be sent at once and wait until it is ready."""
+        command = [sys.executable, str(Path(__file__).with_name("scoring_process.py"))]
+        self._child = await spawn(
+            [*command, str(self._listener.fileno())],
+            environment=self._environment,
+            log=self._spec.log,
+            cwd=self._spec.app_root,
+            pass_fds=[self._listener.fileno()],
+        )
+
+    async def wait_until_ready(self) -> None:
+        """Wait for the first healthy answer of the process just started.
+
+        Raises:
+            ProvisioningError: It ended, or was silent for longer than its readiness probe allows.
+        """
+        if self._child is None:
+            raise AssertionError("wait_until_ready before start")
+        patience = self._spec.readiness.patience
+        ended = asyncio.create_task(self._child.wait())
+        healthy = asyncio.create_task(self._wait_until_healthy(patience))
+        try:
+            await asyncio.wait({ended, healthy}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                raise ProvisioningError(f"the scoring process ended with exit code {ended.result()}")
+            if not healthy.done():
+                raise ProvisioningError(f"the scoring process did not answer healthy within {patience:.0f} s")
+        finally:
+            ended.cancel()
+            healthy.cancel()
+
+    def keep_running(self) -> None:
+        """From now on, restart the process when it dies or its liveness probe gives it up."""
+        self._keeper = asyncio.create_task(self._keep_running())
+
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        """Let the process answer a request.
+
+        Args:
+            request: Built with :meth:`build_request`.
+
+        Raises:
+            httpx.TransportError: The process died before it had answered.
+        """
+        self.busy += 1
+        try:
+            return await self._client.send(request)
+        finally:
+            self.busy -= 1
+
+    def build_request(self, method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> httpx.Request:
+        """Build a request for this process.
+
+        Args:
+            method: HTTP method.
+            path: Path and query on the scoring server.
+            headers: Headers to pass on.
+            body: Body to pass on.
+        """
+        return self._client.build_request(method, path, headers=headers, content=body)
+
+    async def stop(self) -> None:
+        """End the process and its whole group."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+        if self._child is not None:
+            await self._child.terminate(STOP_GRACE)
+        await self._client.aclose()
+        self._listener.close()
+        self._path.unlink(missing_ok=True)
+
+    async def _keep_running(self) -> None:
+        failures = 0
+        while self._child is not None:
+            started = time.monotonic()
+            reason = await self._wait_until_unwell(self._child)
+            failures = failures + 1 if time.monotonic() - started < WELL_AFTER else 1
+            delay = back_off(failures)
+            self._note(f"{reason}; it is started again in {delay:.1f} s")
+            await asyncio.sleep(delay)
+            await self.start()
+
+    async def _wait_until_unwell(self, child: Child) -> str:
+        """Wait until the process has died or does not answer any more; say which."""
+        probe, misses = self._spec.liveness, 0
+        ended = asyncio.create_task(child.wait())
+        try:
+            await asyncio.wait({ended}, timeout=probe.initial_delay)
+            while not ended.done():
+                misses = 0 if await self._probe(probe.timeout) else misses + 1
+                if misses >= probe.failure_threshold:
+                    await child.terminate(STOP_GRACE)
+                    return f"the scoring process missed {misses} liveness probes"
+                await asyncio.wait({ended}, timeout=probe.period)
+            return f"the scoring process ended with exit code {ended.result()}"
+        finally:
+            ended.cancel()
+
+    async def _wait_until_healthy(self, patience: float) -> None:
+        # Normally one question: it waits in the socket's queue until the process has loaded.
+        while not await self._probe(patience):
+            await asyncio.sleep(0.05)
+
+    async def _probe(self, patience: float) -> bool:
+        """Ask once; whether a healthy answer came in time."""
+        try:
+            async with asyncio.timeout(patience):
+                answer = await self._client.get("/")
+        except (httpx.TransportError, TimeoutError):
+            return False
+        return answer.is_success
+
+    def _note(self, line: str) -> None:
+        log.warning("%s/%s: %s", self._spec.endpoint, self._spec.name, line)
+        with self._spec.log.open("a", encoding="utf-8") as file:
+            file.write(f"amlocal: {line}\n")
