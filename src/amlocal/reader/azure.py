@@ -14,13 +14,15 @@ import yaml
 from amlocal.errors import AmlocalError
 from amlocal.reader.source import shown
 
+_OFFLINE = "computes are not looked up offline"
+
 
 class _NoCredential:
-    """Satisfies MLClient's constructor; nothing here asks it for a token."""
+    """Satisfies MLClient's constructor. Only looking up a compute by name would use it."""
 
     def get_token(self, *scopes: str, **options: Any) -> Any:
         """Refuse."""
-        raise AmlocalError("validating a job must not need a token")
+        raise AmlocalError(_OFFLINE)
 
 
 def load_with_azure(path: Path, overrides: Sequence[str] = ()) -> Any:
@@ -29,15 +31,16 @@ def load_with_azure(path: Path, overrides: Sequence[str] = ()) -> Any:
     Raises:
         AmlocalError: with the actual cause, when azure-ai-ml refuses the file.
     """
-    # Named, not `except Exception`: these are what the loader lets through.
-    from azure.ai.ml import load_job
-    from azure.core.exceptions import AzureError
-    from marshmallow.exceptions import MarshmallowError
+    with _quiet():
+        from azure.ai.ml import load_job
+        from azure.core.exceptions import AzureError
+        from marshmallow.exceptions import MarshmallowError
 
     params = [{key: yaml.safe_load(value)} for key, _, value in (text.partition("=") for text in overrides)]
     with _quiet():
         try:
             return load_job(path, params_override=params)
+        # These are what the loader lets through; a wrong file may end in any of them.
         except (AzureError, MarshmallowError, TypeError, ValueError, KeyError, AttributeError, OSError) as error:
             raise AmlocalError(f"{shown(path)}: azure-ai-ml: {_cause(error)}") from None
 
@@ -56,7 +59,9 @@ def validate(path: Path, overrides: Sequence[str] = ()) -> None:
     client = MLClient(_NoCredential(), "00000000-0000-0000-0000-000000000000", "offline", "offline")
     with _quiet():
         result = client.jobs.validate(job)
-    messages = [f"{shown(path)}: azure-ai-ml: {key}: {text}" for key, text in result.error_messages.items()]
+    messages = [
+        f"{shown(path)}: azure-ai-ml: {key}: {text}" for key, text in result.error_messages.items() if text != _OFFLINE
+    ]
     if messages:
         raise AmlocalError("\n  ".join(messages))
 
@@ -64,15 +69,14 @@ def validate(path: Path, overrides: Sequence[str] = ()) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep azure-ai-ml's notes about experimental classes out of the way."""
-    logger = logging.getLogger("azure")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(level)
 
 
 def _cause(error: BaseException) -> str:
@@ -80,6 +84,26 @@ def _cause(error: BaseException) -> str:
     first = error
     while first.__context__ is not None and not isinstance(first.__context__, (KeyError, AttributeError)):
         first = first.__context__
+    messages = getattr(first, "messages", None)
+    if isinstance(messages, dict):
+        return "; ".join(dict.fromkeys(_leaves(messages, ())))[:1500]
     lines = [line.strip() for line in str(first).splitlines()]
     kept = [line for line in lines if line and not set(line) <= set("─-=_ ")]
     return " ".join(kept)[:1500] or type(first).__name__
+
+
+def _leaves(messages: object, path: tuple[str, ...]) -> Iterator[str]:
+    """Give the texts in marshmallow's nested messages, each with the path of the field it is about.
+
+    Where a field may take several forms, marshmallow lists what each of them misses: one path, several texts.
+    """
+    if isinstance(messages, dict):
+        for key, value in messages.items():
+            # These are levels of marshmallow's own, not of the file.
+            own = key is None or key in {"value", "_schema"}
+            yield from _leaves(value, path if own else (*path, str(key)))
+    elif isinstance(messages, (list, tuple)):
+        for item in messages:
+            yield from _leaves(item, path)
+    else:
+        yield f"{'.'.join(path)}: {messages}" if path else str(messages)

@@ -28,11 +28,12 @@ _NODE_TYPES = ("command", "sweep", "pipeline")
 _PIPELINE_COMPONENT_KEYS = ("$schema", "version", "display_name", "description", "tags", "properties")
 
 
-def read_nodes(section: Section, open_files: tuple[Path, ...]) -> dict[str, Node]:
+def read_nodes(section: Section, outputs: Mapping[str, OutputSpec], open_files: tuple[Path, ...]) -> dict[str, Node]:
     """Read ``jobs``. A node that cannot be read becomes a problem, and reading goes on with the next.
 
     Args:
         section: the pipeline job or component.
+        outputs: what it declares as outputs.
         open_files: the component files being read, to notice one that contains itself.
     """
     jobs = section.entries("jobs")
@@ -41,7 +42,7 @@ def read_nodes(section: Section, open_files: tuple[Path, ...]) -> dict[str, Node
     nodes: dict[str, Node] = {}
     for name, node in jobs.items():
         try:
-            nodes[name] = _node(name, node, section.report, open_files)
+            nodes[name] = _node(name, node, section.report, outputs, open_files)
         except UnreadableError as error:
             section.report.problems.append(error.problem)
     return nodes
@@ -52,12 +53,13 @@ def read_graph_component(node: Located, report: Report, name: str, open_files: t
     section = Section(node, "pipeline component", report)
     section.skip(*_PIPELINE_COMPONENT_KEYS, "type")
     section.ignore("is_deterministic", prefix="pipeline component ")
+    outputs = {key: read_output(key, value, report)[0] for key, value in section.entries("outputs").items()}
     graph = Graph(
         name=section.text("name") or name,
         place=node.place,
         inputs={key: read_spec(key, value, report) for key, value in section.entries("inputs").items()},
-        outputs={key: read_output(key, value, report)[0] for key, value in section.entries("outputs").items()},
-        nodes=read_nodes(section, open_files),
+        outputs=outputs,
+        nodes=read_nodes(section, outputs, open_files),
     )
     section.finish()
     return graph
@@ -85,7 +87,13 @@ def resolve_component(node: Located, open_files: tuple[Path, ...]) -> tuple[Loca
     return load(path), path.stem, (*open_files, path)
 
 
-def _node(name: str, node: Located, report: Report, open_files: tuple[Path, ...]) -> Node:
+def _node(
+    name: str,
+    node: Located,
+    report: Report,
+    parents: Mapping[str, OutputSpec],
+    open_files: tuple[Path, ...],
+) -> Node:
     section = Section(node, f"node {name!r}", report)
     kind_node = section.take("type")
     kind = None if kind_node is None else str(kind_node.value)
@@ -95,7 +103,7 @@ def _node(name: str, node: Located, report: Report, open_files: tuple[Path, ...]
     section.skip("$schema", "name", "display_name", "description", "tags", "properties", "comment", "experiment_name")
     given = {key: read_given(key, value, report) for key, value in section.entries("inputs").items()}
     written = {
-        key: read_output(key, value, report)
+        key: read_output(key, value, report, parents)
         for key, value in section.entries("outputs").items()
         if value.value is not None
     }

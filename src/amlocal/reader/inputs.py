@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from amlocal.reader.expressions import has_expression
+from amlocal.reader.expressions import Template, has_expression
 from amlocal.reader.literals import coerce, fit
 from amlocal.reader.model import (
     LITERAL_TYPES,
@@ -136,22 +137,32 @@ def local_path(node: Located) -> Path:
     return Path((node.place.file.parent / Path(text).expanduser()).resolve())
 
 
-def read_output(name: str, node: Located, report: Report) -> tuple[OutputSpec, OutputBinding]:
-    """Read an output of a component, node or job: ``{type, mode}`` or a reference to a pipeline output."""
+def read_output(
+    name: str, node: Located, report: Report, parents: Mapping[str, OutputSpec] | None = None
+) -> tuple[OutputSpec, OutputBinding]:
+    """Read an output of a component, node or job: ``{type, mode}`` or a reference to a pipeline output.
+
+    Args:
+        name: the output.
+        node: what is stated about it.
+        report: where ignored settings go.
+        parents: the pipeline's outputs, whose type an output takes on that states none of its own.
+    """
     place = node.place
     if isinstance(node.value, str):
         if has_expression(node.value):
-            return OutputSpec(name, place, "uri_folder"), OutputBinding(place, template(node, node.value))
+            target = template(node, node.value)
+            return OutputSpec(name, place, _parent_type(target, parents)), OutputBinding(place, target)
         raise UnreadableError(place, "type", f"output {name!r} must be a mapping or ${{{{parent.outputs.NAME}}}}")
     section = Section(node, f"output {name!r}", report)
-    kind = section.text("type") or "uri_folder"
-    if kind not in _ALL_TYPES:
+    kind = section.text("type")
+    if kind is not None and kind not in _ALL_TYPES:
         message = f"{section.what}: type {kind!r} is not known; expected one of {', '.join(sorted(PATH_TYPES))}"
         raise UnreadableError(place, "type", message)
     if kind in LITERAL_TYPES:
         message = f"output {name!r}: outputs of type {kind} are not supported on this machine"
         raise UnreadableError(place, "not-supported", message)
-    target = None
+    target: Template | None = None
     path = section.take("path")
     if path is not None and has_expression(str(path.value)):
         parsed = template(path, str(path.value))
@@ -166,4 +177,11 @@ def read_output(name: str, node: Located, report: Report) -> tuple[OutputSpec, O
             report.problem(stated.place, "not-supported", message)
     section.skip("description", "mode", "early_available")
     section.finish()
-    return OutputSpec(name, place, kind), OutputBinding(place, target)
+    return OutputSpec(name, place, kind or _parent_type(target, parents)), OutputBinding(place, target)
+
+
+def _parent_type(target: Template | None, parents: Mapping[str, OutputSpec] | None) -> str:
+    reference = target.reference if target is not None else None
+    if reference is None or parents is None or reference.name not in parents:
+        return "uri_folder"
+    return parents[reference.name].type

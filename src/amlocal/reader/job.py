@@ -95,7 +95,7 @@ def _pipeline(section: Section, label: str, path: Path) -> tuple[Graph, dict[str
             **outputs,
         }
         _undeclared(given, specs, report)
-    graph = Graph(label, section.place, specs, outputs, read_nodes(body, open_files))
+    graph = Graph(label, section.place, specs, outputs, read_nodes(body, outputs, open_files))
     if body is not section:
         body.finish()
     inputs = {key: binding for key, (_, binding) in given.items() if binding is not None}

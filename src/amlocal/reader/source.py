@@ -140,6 +140,8 @@ def _locate(loader: yaml.SafeLoader, node: yaml.Node, path: Path, place: Place) 
 def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, path: Path) -> dict[str, Located]:
     stated: dict[Any, int] = {}
     for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue
         key = loader.construct_object(key_node)
         line = key_node.start_mark.line + 1
         if isinstance(key, (dict, list)) or key is None or isinstance(key, bool):

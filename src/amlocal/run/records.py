@@ -125,10 +125,13 @@ def from_json(text: str, source: Path) -> JobRecord:
 
 
 def _step(data: dict[str, Any]) -> StepRecord:
-    trials = {}
-    for number, trial in data.pop("trials").items():
-        trials[int(number)] = TrialRecord(**{**trial, "curve": tuple(trial["curve"])})
+    trials = trials_from(data.pop("trials"))
     return StepRecord(**data, trials=trials)
+
+
+def trials_from(data: Mapping[str, Any]) -> dict[int, TrialRecord]:
+    """Read trials back from what ``dataclasses.asdict`` and JSON made of them."""
+    return {int(number): TrialRecord(**{**trial, "curve": tuple(trial["curve"])}) for number, trial in data.items()}
 
 
 def seconds(started: float | None, ended: float | None, now: float) -> float | None:

@@ -16,11 +16,12 @@ from amlocal.reader.plan import Step
 from amlocal.run.execute import Execution, execute, output_paths
 from amlocal.run.files import WorkFolder, link
 from amlocal.run.fingerprint import Fingerprint, explain
-from amlocal.run.records import CANCELED, COMPLETED, FAILED, RUNNING
+from amlocal.run.records import CANCELED, COMPLETED, FAILED, RUNNING, trials_from
 from amlocal.run.reuse import Output, Result
 from amlocal.run.services import Given, Services
 from amlocal.run.snapshot import Snapshot
 from amlocal.run.sweep.runner import SweepRun
+from amlocal.run.sweep.table import write_table
 from amlocal.run.tracking import FAILED as RUN_FAILED
 from amlocal.run.tracking import FINISHED, KILLED
 
@@ -87,6 +88,12 @@ def fingerprint_of(step: Step, snapshot: Snapshot, given: Mapping[str, Given], s
 def _reuse(step: Step, fingerprint: Fingerprint, result: Result, services: Services) -> Mapping[str, Output]:
     folder = services.folder.step(step.name)
     _link_outputs(step, folder, result.outputs)
+    extra = dict(result.extra)
+    if step.node.sweep is not None:
+        metric = step.node.sweep.primary_metric
+        extra["trials"] = trials_from(extra["trials"])
+        extra["primary_metric"] = metric
+        write_table(folder.root, metric, extra["trials"].values())
     now = time.time()
     services.journal.step(
         step.name,
@@ -98,7 +105,7 @@ def _reuse(step: Step, fingerprint: Fingerprint, result: Result, services: Servi
         key=fingerprint.key,
         run_id=result.run_id,
         outputs={name: str(output.path) for name, output in result.outputs.items()},
-        **result.extra,
+        **extra,
     )
     return result.outputs
 
@@ -136,8 +143,12 @@ async def _run(
         await _fail(name, run_id, changes, services)
         return None
     await _end_run(run_id, FINISHED, services)
-    extra = {key: changes[key] for key in ("best_trial",) if key in changes}
     if step.node.component.deterministic:
+        extra: dict[str, Any] = {}
+        if step.node.sweep is not None:
+            trials = journal.record.steps[name].trials
+            extra["best_trial"] = changes["best_trial"]
+            extra["trials"] = {str(number): asdict(trial) for number, trial in trials.items()}
         result = Result(services.folder.name, outputs, time.time() - started, run_id, extra)
         services.results.store(fingerprint, result)
     listed = {output: str(value.path) for output, value in outputs.items()}

@@ -32,7 +32,7 @@ class Tracking(Protocol):
         """Give the values of a metric in the order in which they were logged."""
         ...
 
-    def metrics(self, run_id: str) -> tuple[str, ...]:
+    def metrics_of(self, run_id: str) -> tuple[str, ...]:
         """Name the metrics that a run logged."""
         ...
 
@@ -85,6 +85,6 @@ class MlflowTracking:
         points = self._client.get_metric_history(run_id, metric)
         return tuple(float(point.value) for point in sorted(points, key=lambda p: (p.timestamp, p.step)))
 
-    def metrics(self, run_id: str) -> tuple[str, ...]:
+    def metrics_of(self, run_id: str) -> tuple[str, ...]:
         """See ``Tracking``."""
         return tuple(sorted(self._client.get_run(run_id).data.metrics))

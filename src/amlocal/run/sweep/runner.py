@@ -10,17 +10,17 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from amlocal.reader.model import CommandNode, Literal, SweepSpec
 from amlocal.run.execute import Execution, execute
-from amlocal.run.files import WorkFolder, write_atomically
+from amlocal.run.files import WorkFolder
 from amlocal.run.process import ProcessResult, tail
 from amlocal.run.records import CANCELED, COMPLETED, FAILED, RUNNING, TrialRecord
 from amlocal.run.services import Given, Services
 from amlocal.run.snapshot import Snapshot
 from amlocal.run.sweep import termination
 from amlocal.run.sweep.sampling import make_sampler
+from amlocal.run.sweep.table import write_table
 from amlocal.run.tracking import FAILED as RUN_FAILED
 from amlocal.run.tracking import FINISHED, KILLED
 
@@ -251,7 +251,7 @@ class SweepRun:
         scored = {trial.number: trial.best for trial in completed if trial.best is not None}
         if not scored:
             run_id = completed[0].run_id or ""
-            logged = await asyncio.to_thread(self._services.tracking.metrics, run_id)
+            logged = await asyncio.to_thread(self._services.tracking.metrics_of, run_id)
             found = f"; trial {completed[0].number} logged {', '.join(logged) or 'no metric at all'}"
             return SweepOutcome(FAILED, f"no trial logged the primary metric {self._metric!r}{found}")
         best = max(scored, key=lambda number: (self._sign * scored[number], -number))
@@ -262,20 +262,4 @@ class SweepRun:
         self._services.journal.trial(self._name, trial)
 
     def _write_table(self) -> None:
-        write_atomically(self._folder.root / "trials.json", json.dumps(self._table(), indent=2) + "\n")
-
-    def _table(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "trial": trial.number,
-                "parameters": dict(trial.parameters),
-                "metric": self._metric,
-                "best": trial.best,
-                "curve": list(trial.curve),
-                "status": trial.status,
-                "reason": trial.reason,
-                "seconds": None if trial.ended is None or trial.started is None else trial.ended - trial.started,
-                "run_id": trial.run_id,
-            }
-            for _, trial in sorted(self._trials.items())
-        ]
+        write_table(self._folder.root, self._metric, self._trials.values())
