@@ -1,6 +1,7 @@
 """Scoring script of the endpoint: an MLflow model folder behind Azure ML's inference server.
 
-Request, as Azure's own MLflow deployments take it (learn.microsoft.com/azure/machine-learning/how-to-deploy-mlflow-models):
+Request, as Azure's own MLflow deployments take it
+(learn.microsoft.com/azure/machine-learning/how-to-deploy-mlflow-models):
     {"input_data": ["a text", …]}                                            one text a row
     {"input_data": [{"text": "…", "text_pair": "…"}, …]}                     named columns
     {"input_data": {"columns": ["text"], "data": [["…"], …]}}                a split frame
@@ -76,7 +77,9 @@ def parse_request(raw_data, columns):
             if not isinstance(value, str):
                 raise RequestError(f"row {number}: {column} is not a string")
             if len(value) > MAX_CHARACTERS:
-                raise RequestError(f"row {number}: {column} has {len(value)} characters; expected at most {MAX_CHARACTERS}")
+                raise RequestError(
+                    f"row {number}: {column} has {len(value)} characters; expected at most {MAX_CHARACTERS}"
+                )
     return pd.DataFrame(rows, columns=list(columns))
 
 

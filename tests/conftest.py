@@ -1,0 +1,120 @@
+"""Fixtures for all tests: a checkpoint and a data set that are made here and trained in seconds."""
+
+from pathlib import Path
+
+import pytest
+from support import train_model, write_csv
+
+WORDS = (
+    *("the", "parcel", "refund", "invoice", "password", "broken", "late", "charged", "login"),
+    *("screen", "order", "money", "account", "card", "day", "my", "is", "was", "not"),
+)
+MESSAGES = {
+    "billing": ["my card was charged", "the invoice is not my order", "charged money day", "invoice was late charged"],
+    "account": [
+        "my password is not the password",
+        "login broken password",
+        "account login is late",
+        "my account password",
+    ],
+    "delivery": ["the parcel is late", "my parcel order was late", "order parcel not day", "late parcel broken"],
+}
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the tests off the network and out of the tracking store of whoever runs them."""
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    monkeypatch.setenv("DO_NOT_TRACK", "true")
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT of one layer with random weights, and a word tokenizer."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, set_seed
+
+    folder = tmp_path_factory.mktemp("tiny-checkpoint")
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocabulary = {token: i for i, token in enumerate([*specials, *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=32,
+    ).save_pretrained(folder)
+    set_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=32,
+        initializer_range=0.2,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def message_rows() -> list[tuple[str, str]]:
+    """(text, label) rows of three intents, 20 of each, none twice."""
+    return [
+        (f"{message} {WORDS[i]}", label)
+        for label, messages in MESSAGES.items()
+        for message in messages
+        for i in range(5)
+    ]
+
+
+@pytest.fixture(scope="session")
+def message_data(tmp_path_factory: pytest.TempPathFactory, message_rows: list[tuple[str, str]]) -> Path:
+    """A folder with train.csv alone."""
+    folder = tmp_path_factory.mktemp("messages")
+    write_csv(folder / "train.csv", message_rows)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def message_dataset(tmp_path_factory: pytest.TempPathFactory, message_data: Path, tiny_checkpoint: Path) -> Path:
+    """What prep makes of `message_data`."""
+    from finetune.data.prepare import PrepareRequest, prepare
+
+    folder = tmp_path_factory.mktemp("dataset")
+    prepare(
+        PrepareRequest(
+            task="text-classification",
+            source=message_data,
+            source_columns={"text": "text", "text_pair": "text_pair"},
+            label_column="label",
+            label_mapping="as-is",
+            checkpoint=str(tiny_checkpoint),
+            max_length=None,
+            validation_share=0.2,
+            test_share=0.2,
+            seed=1,
+        ),
+        folder,
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_model(tmp_path_factory: pytest.TempPathFactory, message_dataset: Path, tiny_checkpoint: Path) -> Path:
+    """The model folder that train makes of `message_dataset`; it has learnt the three intents."""
+    return train_model(
+        tmp_path_factory.mktemp("trained"), message_dataset, tiny_checkpoint, learning_rate="0.005", epochs="20"
+    )

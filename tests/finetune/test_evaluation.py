@@ -1,0 +1,66 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from finetune.data.manifest import read_manifest
+from finetune.errors import InputError
+from finetune.evaluation import label_ids, predict, predictions_frame, read_test_rows
+
+
+def test_the_test_rows_are_proved_to_be_preps(message_dataset: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(message_dataset, tmp_path / "d")
+    manifest = read_manifest(folder)
+    rows = read_test_rows(folder, manifest)
+    assert len(rows) == manifest.splits["test"].rows
+    rows.iloc[::-1].to_parquet(folder / "test.parquet", index=False)
+    with pytest.raises(InputError, match="the test split was changed after prep"):
+        read_test_rows(folder, manifest)
+    (folder / "test.parquet").write_text("broken")
+    with pytest.raises(InputError, match="not readable"):
+        read_test_rows(folder, manifest)
+
+
+def test_a_trained_model_knows_the_test_rows(message_dataset: Path, trained_model: Path) -> None:
+    manifest = read_manifest(message_dataset)
+    rows = read_test_rows(message_dataset, manifest)
+    predictions = predict(trained_model, rows, manifest)
+    assert predictions.probabilities.shape == (len(rows), 3)
+    assert (predictions.predicted == label_ids(rows, manifest.labels)).mean() > 0.9
+    frame = predictions_frame(rows, manifest.labels, predictions, None)
+    assert list(frame.columns) == [
+        *("text", "label", "challenger", "challenger:account", "challenger:billing", "challenger:delivery")
+    ]
+
+
+def edit_metadata(model: Path, folder: Path, **change: object) -> Path:
+    copy = shutil.copytree(model, folder / "model")
+    description = yaml.safe_load((copy / "MLmodel").read_text())
+    description["metadata"].update(change)
+    (copy / "MLmodel").write_text(yaml.safe_dump(description))
+    return copy
+
+
+def test_a_champion_with_labels_in_another_order_is_lined_up(
+    message_dataset: Path, trained_model: Path, tmp_path: Path
+) -> None:
+    manifest = read_manifest(message_dataset)
+    rows = read_test_rows(message_dataset, manifest)
+    expected = predict(trained_model, rows, manifest).probabilities
+    turned = edit_metadata(trained_model, tmp_path, labels=list(reversed(manifest.labels)))
+    assert np.array_equal(predict(turned, rows, manifest).probabilities, expected[:, ::-1])
+
+
+def test_a_model_for_other_labels_is_refused(message_dataset: Path, trained_model: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(message_dataset)
+    other = edit_metadata(trained_model, tmp_path, labels=["account", "billing", "praise"])
+    with pytest.raises(InputError, match="the data set's are"):
+        predict(other, pd.DataFrame({"text": ["a"], "label": ["account"]}), manifest)
+
+
+def test_a_folder_that_is_no_model_is_refused(message_dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not load as an MLflow model"):
+        predict(tmp_path, pd.DataFrame(), read_manifest(message_dataset))

@@ -1,0 +1,132 @@
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pytest
+from support import load_component, train_model
+
+from finetune.errors import InputError
+from finetune.training.contents import EXAMPLE_PREDICTION, TRAINING_RECORD
+
+
+def test_the_model_opens_in_a_clean_process_without_this_project(trained_model: Path, tmp_path: Path) -> None:
+    script = """
+import sys, mlflow, pandas as pd
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("finetune", "amlocal"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Refuse())
+model = mlflow.pyfunc.load_model(sys.argv[1])
+frame = pd.DataFrame({"text": ["my password is broken", "the parcel is late", "my card was charged"]})
+answer = model.predict(frame)
+assert list(answer.columns) == ["label", "score", "probabilities"]
+assert all(abs(sum(row) - 1) < 1e-6 for row in answer["probabilities"])
+assert all(score == max(row) for score, row in zip(answer["score"], answer["probabilities"]))
+assert mlflow.models.Model.load(sys.argv[1]).load_input_example(sys.argv[1]) is not None
+print(",".join(answer["label"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(trained_model)], capture_output=True, text=True, cwd=tmp_path, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith("account,delivery,billing")
+
+
+def test_batches_of_unequal_texts_are_answered_in_the_callers_order(trained_model: Path) -> None:
+    import pandas as pd
+
+    model = mlflow.pyfunc.load_model(str(trained_model))
+    texts = ["my card was charged the day my order was late", "login", "the parcel is late"] * 20
+    together = model.predict(pd.DataFrame({"text": texts}))
+    for text, row in list(zip(texts, together.itertuples(), strict=True))[:3]:
+        alone = model.predict(pd.DataFrame({"text": [text]}))
+        assert alone["score"][0] == pytest.approx(row.score, abs=1e-5)
+        assert alone["label"][0] == row.label
+
+
+def test_the_model_folder_holds_no_pickle(trained_model: Path) -> None:
+    endings = {path.suffix for path in trained_model.rglob("*") if path.is_file()}
+    assert ".safetensors" in endings
+    assert not endings & {".pkl", ".pickle", ".bin", ".pt", ".joblib"}
+
+
+def test_the_example_is_answered_as_recorded(trained_model: Path) -> None:
+    import pandas as pd
+
+    recorded = json.loads((trained_model / EXAMPLE_PREDICTION).read_text())
+    answer = mlflow.pyfunc.load_model(str(trained_model)).predict(pd.DataFrame(recorded["input"]))
+    assert answer["label"].tolist() == [row["label"] for row in recorded["output"]]
+    assert answer["probabilities"][0] == pytest.approx(recorded["output"][0]["probabilities"])
+
+
+def test_the_record_and_the_run_tell_the_same_story(trained_model: Path) -> None:
+    record = json.loads((trained_model / TRAINING_RECORD).read_text())
+    mlflow.set_tracking_uri(f"sqlite:///{trained_model.parent}/mlflow.db")
+    (run,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    assert run.info.status == "FINISHED"
+    assert run.data.params["learning_rate"] == str(record["arguments"]["learning_rate"]) == "0.005"
+    assert run.data.metrics["score"] == pytest.approx(record["validation"]["score"])
+    assert record["validation"]["score"] == record["validation"]["f1_macro"] > 0.9
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "score")
+    # Once for each of the 20 epochs, for a sweep to watch; then the value of the model that was kept.
+    assert len(history) == 21
+    losses = [point.value for point in mlflow.MlflowClient().get_metric_history(run.info.run_id, "loss")]
+    assert losses[-1] < losses[0]
+    assert record["data"].keys() == {"train", "validation", "test"}
+
+
+def test_the_best_epoch_is_kept(message_dataset: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    model = train_model(
+        *(tmp_path, message_dataset, tiny_checkpoint, "0.02", "4"),
+        *("--save_strategy", "epoch", "--load_best_model_at_end", "True", "--seed", "3"),
+    )
+    record = json.loads((model / TRAINING_RECORD).read_text())
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    (run,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    history = [point.value for point in mlflow.MlflowClient().get_metric_history(run.info.run_id, "score")]
+    assert record["validation"]["score"] == max(history)
+
+
+def test_max_epochs_limits_what_a_sweep_chooses() -> None:
+    train = load_component("train")
+    arguments = ["--dataset", "d", "--model", "m", "--num_train_epochs", "3"]
+    assert train.parse([*arguments, "--max_epochs", "2"])[1].num_train_epochs == 2
+    assert train.parse([*arguments, "--max_epochs", "5"])[1].num_train_epochs == 3
+
+
+def test_any_training_argument_is_taken() -> None:
+    train = load_component("train")
+    arguments = train.parse(["--dataset", "d", "--model", "m", "--label_smoothing_factor", "0.1", "--max_steps", "7"])[
+        1
+    ]
+    assert (arguments.label_smoothing_factor, arguments.max_steps) == (0.1, 7)
+
+
+def test_arguments_that_do_not_go_together_are_one_message() -> None:
+    train = load_component("train")
+    with pytest.raises(InputError, match=r"the arguments cannot be used: .*load_best_model_at_end"):
+        train.parse(["--dataset", "d", "--model", "m", "--eval_strategy", "no"])
+
+
+def test_another_tokenizer_than_preps_is_refused(message_dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not the one the data set was tokenised with"):
+        train_model(tmp_path, message_dataset, Path("sentence-transformers/all-MiniLM-L6-v2"), "0.01", "1")
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_folder_that_is_no_data_set_is_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"dataset\.json: no such file; expected the manifest that prep writes"):
+        train_model(tmp_path, tmp_path, tiny_checkpoint, "0.01", "1")
+
+
+def test_a_loss_that_is_no_number_ends_the_run(message_dataset: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="training diverged: the loss is NaN"):
+        train_model(
+            *(tmp_path, message_dataset, tiny_checkpoint, str(math.inf), "3"),
+            *("--logging_steps", "1", "--logging_nan_inf_filter", "False", "--max_grad_norm", "0"),
+        )
+    assert not (tmp_path / "model").exists()

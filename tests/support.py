@@ -1,0 +1,44 @@
+"""What tests call: files to write, components to run."""
+
+import csv
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+
+def write_csv(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...] = ("text", "label")) -> Path:
+    """Write a csv file with a header."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(header)
+        writer.writerows(rows)
+    return path
+
+
+def train_model(folder: Path, dataset: Path, checkpoint: Path, learning_rate: str, epochs: str, *more: str) -> Path:
+    """Run the train component in this process and return its model folder."""
+    import mlflow
+
+    train = load_component("train")
+    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    train.main(
+        [
+            *("--dataset", str(dataset), "--checkpoint", str(checkpoint), "--precision", "fp32"),
+            *("--model", str(folder / "model"), "--output_dir", str(folder / "checkpoints")),
+            *("--learning_rate", learning_rate, "--num_train_epochs", epochs, "--save_strategy", "no"),
+            *("--load_best_model_at_end", "False", "--per_device_train_batch_size", "8", *more),
+        ]
+    )
+    return folder / "model"
+
+
+def load_component(stage: str) -> ModuleType:
+    """Import components/<stage>/<stage>.py as the snapshot does: its own folder first on the path."""
+    folder = str(Path(__file__).parents[1] / "components" / stage)
+    sys.path.insert(0, folder)
+    try:
+        return importlib.import_module(stage)
+    finally:
+        sys.path.remove(folder)
