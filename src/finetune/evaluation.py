@@ -6,11 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from safetensors import SafetensorError
 
 from finetune.data.columns import LABEL
 from finetune.data.manifest import DatasetManifest, examples_sha256
 from finetune.data.prepare import TEST_FILE
 from finetune.errors import InputError
+
+_FAILURES_OF_MODEL_CODE = (OSError, ImportError, ValueError, RuntimeError, LookupError, AttributeError, TypeError)
+"""A model folder brings its own code, which may be older than this; how it fails is not ours to choose."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,8 @@ def predict(folder: Path, frame: pd.DataFrame, manifest: DatasetManifest) -> Pre
 
     try:
         model = mlflow.pyfunc.load_model(str(folder))
-    except (mlflow.MlflowException, OSError, ImportError, ValueError) as error:
-        raise InputError(f"{folder}: does not load as an MLflow model: {error}") from None
+    except (mlflow.MlflowException, SafetensorError, *_FAILURES_OF_MODEL_CODE) as error:
+        raise InputError(f"{folder}: does not load as an MLflow model: {error}") from error
     metadata = model.metadata.metadata or {}
     labels = metadata.get("labels")
     if not isinstance(labels, list) or sorted(labels) != sorted(manifest.labels):
@@ -64,7 +68,10 @@ def predict(folder: Path, frame: pd.DataFrame, manifest: DatasetManifest) -> Pre
     columns = inputs.input_names() if inputs is not None else []
     if sorted(columns) != sorted(manifest.text_columns):
         raise InputError(f"{folder}: it takes the columns {columns}; the data set has {list(manifest.text_columns)}")
-    answer = model.predict(frame[list(manifest.text_columns)])
+    try:
+        answer = model.predict(frame[list(manifest.text_columns)])
+    except (mlflow.MlflowException, *_FAILURES_OF_MODEL_CODE) as error:
+        raise InputError(f"{folder}: does not answer the test rows: {error}") from error
     probabilities = np.asarray(answer["probabilities"].tolist(), dtype=np.float64)
     probabilities = probabilities[:, [labels.index(label) for label in manifest.labels]]
     if probabilities.shape != (len(frame), len(labels)) or not np.isfinite(probabilities).all():

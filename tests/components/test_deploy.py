@@ -1,0 +1,297 @@
+"""Deploy's decisions and its rollout, against a workspace in memory that fails where it is told to."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from support import load_component
+
+from finetune.errors import InputError
+from finetune.registration import Registration, write_registration
+from finetune.workspace import ModelVersion
+
+DEFINITION = Path(__file__).parents[2] / "endpoints" / "text-classifier"
+ANSWER = [{"label": "a", "score": 0.9, "probabilities": {"a": 0.9, "b": 0.1}}]
+NEW = ModelVersion("m", "2")
+
+
+class Poller:
+    def __init__(self, value: Any = None) -> None:
+        self.value = value
+
+    def result(self) -> Any:
+        return self.value
+
+
+class Workspace:
+    """Endpoint and deployments of one workspace; `fail_at` names the call that fails."""
+
+    def __init__(self, serving: dict[str, str] | None) -> None:
+        self.endpoint = SimpleNamespace(scoring_uri="http://x", traffic={}) if serving is not None else None
+        self.models = dict(serving or {})
+        if self.endpoint:
+            self.endpoint.traffic = {name: 100 if i == 0 else 0 for i, name in enumerate(self.models)}
+        self.calls: list[str] = []
+        self.fail_at: str | None = None
+        self.online_endpoints = SimpleNamespace(
+            get=self.get_endpoint,
+            begin_create_or_update=self.put_endpoint,
+            begin_delete=self.delete_endpoint,
+            get_keys=lambda name: SimpleNamespace(primary_key="key"),
+        )
+        self.online_deployments = SimpleNamespace(
+            get=lambda name, endpoint: SimpleNamespace(model=self.models[name]),
+            begin_create_or_update=self.put_deployment,
+            begin_delete=self.delete_deployment,
+            list=lambda endpoint: [SimpleNamespace(name=name) for name in self.models],
+        )
+
+    def called(self, call: str) -> None:
+        self.calls.append(call)
+        if call == self.fail_at:
+            self.fail_at = None
+            raise HttpResponseError(f"{call} failed")
+
+    @property
+    def live(self) -> dict[str, str]:
+        assert self.endpoint is not None
+        return {self.models[name]: share for name, share in self.endpoint.traffic.items() if share}
+
+    def get_endpoint(self, name: str) -> SimpleNamespace:
+        if self.endpoint is None:
+            raise ResourceNotFoundError(name)
+        return SimpleNamespace(scoring_uri="http://x", traffic=dict(self.endpoint.traffic))
+
+    def put_endpoint(self, endpoint: Any) -> Poller:
+        traffic = dict(endpoint.traffic or {})
+        self.called(f"traffic {traffic}" if traffic else "create endpoint")
+        assert sum(traffic.values()) in (0, 100)
+        assert all(name in self.models for name, share in traffic.items() if share)
+        self.endpoint = SimpleNamespace(scoring_uri="http://x", traffic=traffic)
+        return Poller(self.endpoint)
+
+    def delete_endpoint(self, name: str) -> Poller:
+        self.called("delete endpoint")
+        if self.endpoint is None:
+            raise ResourceNotFoundError(name)
+        self.endpoint, self.models = None, {}
+        return Poller()
+
+    def put_deployment(self, deployment: Any) -> Poller:
+        self.called(f"create {deployment.name}")
+        self.models[deployment.name] = deployment.model.removeprefix("azureml:")
+        return Poller()
+
+    def delete_deployment(self, name: str, endpoint_name: str) -> Poller:
+        self.called(f"delete {name}")
+        if name not in self.models:
+            raise ResourceNotFoundError(name)
+        assert not self.endpoint.traffic.get(name), "deleted under traffic"
+        del self.models[name]
+        return Poller()
+
+
+@pytest.fixture
+def roll_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict]:
+    load_component("deploy")
+    import sys
+
+    folder = str(Path(__file__).parents[2] / "components" / "deploy")
+    monkeypatch.syspath_prepend(folder)
+    rollout, smoke, journal = (__import__(name) for name in ("rollout", "smoke", "journal"))
+    assert sys.modules["smoke"].__file__.startswith(folder)
+
+    def run(workspace: Workspace, answer: Any = ANSWER, status: int = 200, broken_after: int | None = None) -> dict:
+        asked: list[str | None] = []
+
+        def post(uri: str, json: Any, headers: dict, timeout: float, trust_env: bool) -> Any:
+            asked.append(headers.get("azureml-model-deployment"))
+            bad = broken_after is not None and len(asked) > broken_after
+            import httpx
+
+            response = httpx.Response(500 if bad else status, json=answer, request=httpx.Request("POST", uri))
+            response.elapsed = __import__("datetime").timedelta(seconds=0.01)
+            return response
+
+        monkeypatch.setattr(smoke.httpx, "post", post)
+        golden = smoke.GoldenRequest(
+            [{"text": "t"}], [{"label": "a", "score": 0.9, "probabilities": [0.9, 0.1]}], ["a", "b"]
+        )
+        request = rollout.RolloutRequest(NEW, "messages", DEFINITION, golden)
+        rollout.roll_out(workspace, request, journal.Journal(tmp_path / "rollout.json", "messages", str(NEW)))
+        return json.loads((tmp_path / "rollout.json").read_text())
+
+    run.journal = tmp_path / "rollout.json"
+    return run
+
+
+def test_the_first_model_gets_an_endpoint(roll_out: Any) -> None:
+    workspace = Workspace(None)
+    journal = roll_out(workspace)
+    assert workspace.live == {"m:2": 100}
+    assert workspace.calls == ["create endpoint", "create blue", "traffic {'blue': 100}"]
+    assert journal["state"] == "live"
+    assert [step["traffic"] for step in journal["steps"]][-1] == {"blue": 100}
+
+
+def test_a_new_version_takes_the_idle_colour_and_the_old_one_goes(roll_out: Any) -> None:
+    workspace = Workspace({"blue": "m:1"})
+    assert roll_out(workspace)["state"] == "live"
+    assert workspace.models == {"green": "m:2"}
+    assert workspace.live == {"m:2": 100}
+
+
+def test_a_leftover_of_an_earlier_crash_is_replaced(roll_out: Any) -> None:
+    workspace = Workspace({"green": "m:1", "blue": "m:9"})
+    roll_out(workspace)
+    assert workspace.models == {"blue": "m:2"}
+
+
+def test_the_serving_version_is_left_alone(roll_out: Any) -> None:
+    workspace = Workspace({"green": "m:2"})
+    journal = roll_out(workspace)
+    assert journal["state"] == "unchanged"
+    assert workspace.calls == []
+
+
+CALLS = ["delete green", "create green", "traffic {'blue': 0, 'green': 100}"]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_refused_call_puts_the_old_state_back(roll_out: Any, call: str) -> None:
+    workspace = Workspace({"blue": "m:1"})
+    workspace.fail_at = call
+    with pytest.raises(HttpResponseError, match="failed"):
+        roll_out(workspace)
+    assert workspace.models == {"blue": "m:1"}
+    assert workspace.live == {"m:1": 100}
+    journal = json.loads(roll_out.journal.read_text())
+    assert journal["state"] == "rolled back"
+    assert call in journal["reasons"][0]
+
+
+@pytest.mark.parametrize("call", ["create endpoint", "create blue", "traffic {'blue': 100}"])
+def test_a_first_rollout_that_fails_leaves_no_endpoint(roll_out: Any, call: str) -> None:
+    workspace = Workspace(None)
+    workspace.fail_at = call
+    with pytest.raises(HttpResponseError):
+        roll_out(workspace)
+    assert workspace.endpoint is None
+    assert workspace.models == {}
+    assert json.loads(roll_out.journal.read_text())["state"] == "rolled back"
+
+
+def wrong(**change: Any) -> list[dict]:
+    return [{**ANSWER[0], **change}]
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "message"),
+    [
+        (ANSWER, 500, "status 500, expected 200"),
+        (ANSWER, 404, "status 404"),
+        ({"error": "x"}, 200, "expected a list of 1 rows"),
+        ([], 200, "expected a list of 1 rows"),
+        ([1], 200, "expected probabilities"),
+        (wrong(label="b"), 200, "label 'b'; the model itself answered 'a'"),
+        (wrong(probabilities={"a": 0.7, "b": 0.3}), 200, "probability of 'a' is 0.7000"),
+        (wrong(probabilities={"a": 0.9, "c": 0.1}), 200, "expected probabilities of a, b"),
+        (wrong(probabilities={"a": 0.9, "b": None}), 200, "not a finite number"),
+        (wrong(probabilities=[0.9, 0.1]), 200, "expected probabilities of a, b"),
+    ],
+)
+def test_a_colour_that_fails_its_smoke_test_never_gets_traffic(
+    roll_out: Any, answer: Any, status: int, message: str
+) -> None:
+    workspace = Workspace({"blue": "m:1"})
+    with pytest.raises(InputError, match=message):
+        roll_out(workspace, answer, status)
+    assert workspace.live == {"m:1": 100}
+    assert workspace.models == {"blue": "m:1"}
+    assert all("'green': 100" not in call for call in workspace.calls)
+
+
+def test_an_endpoint_that_fails_after_the_switch_goes_back(roll_out: Any) -> None:
+    workspace = Workspace({"blue": "m:1"})
+    with pytest.raises(InputError, match="status 500"):
+        roll_out(workspace, broken_after=1)
+    assert workspace.live == {"m:1": 100}
+    assert workspace.models == {"blue": "m:1"}
+    assert "traffic {'blue': 0, 'green': 100}" in workspace.calls
+
+
+def test_infinite_probabilities_are_a_difference() -> None:
+    load_component("deploy")
+    import sys
+
+    sys.path.insert(0, str(Path(__file__).parents[2] / "components" / "deploy"))
+    try:
+        from smoke import GoldenRequest, difference
+    finally:
+        sys.path.pop(0)
+    golden = GoldenRequest([{"text": "t"}], [{"label": "a", "probabilities": [1.0, 0.0]}], ["a", "b"])
+    assert difference(wrong(probabilities={"a": math.inf, "b": 0.0}), golden) == (
+        "row 1: a probability is not a finite number"
+    )
+
+
+def arguments(**given: str | None) -> Any:
+    deploy = load_component("deploy")
+    return deploy, deploy.DeployArguments("messages", str(DEFINITION), "rollout.json", **given)
+
+
+def test_the_version_comes_from_the_registration(tmp_path: Path) -> None:
+    write_registration(tmp_path / "r.json", Registration(True, (), ModelVersion("m", "10"), "abc", {}))
+    deploy, given = arguments(registration=str(tmp_path / "r.json"))
+    target, _ = deploy.choose_target(given)
+    assert (str(target.model), target.model_sha256) == ("m:10", "abc")
+
+
+def test_what_was_not_registered_leaves_the_endpoint_alone(tmp_path: Path) -> None:
+    write_registration(tmp_path / "r.json", Registration(False, ("too weak",)))
+    deploy, _ = arguments()
+    deploy.main(
+        [
+            *("--registration", str(tmp_path / "r.json"), "--endpoint_name", "messages"),
+            *("--endpoint_definition", str(DEFINITION), "--rollout", str(tmp_path / "rollout.json")),
+        ]
+    )
+    journal = json.loads((tmp_path / "rollout.json").read_text())
+    assert (journal["state"], journal["reasons"]) == ("unchanged", ["not promoted", "too weak"])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "expected --registration, or --model_name with --model_version"),
+        ({"model_name": "m"}, "expected --registration, or"),
+        ({"model_name": "m", "model_version": "latest"}, "'latest': expected an exact version number"),
+        ({"model_name": "m", "model_version": "1", "registration": "r.json"}, "expected one of the two ways"),
+        ({"registration": "no-such-file.json"}, "no such file; expected the file that register writes"),
+    ],
+)
+def test_a_version_that_is_not_exact_is_refused(given: dict, message: str) -> None:
+    deploy, parsed = arguments(**given)
+    with pytest.raises(InputError, match=message):
+        deploy.choose_target(parsed)
+
+
+@pytest.mark.parametrize(
+    ("tags", "content", "message"),
+    [
+        ({"model_sha256": "x"}, "x", "its tag verdict is None; only a model tagged 'promoted' is deployed"),
+        ({"verdict": "promoted", "model_sha256": "x"}, "y", "the model digests disagree"),
+        ({"verdict": "promoted", "model_sha256": "y"}, "y", "the model digests disagree"),
+        ({"verdict": "promoted"}, "x", "the model digests disagree"),
+    ],
+)
+def test_only_the_promoted_model_itself_is_deployed(tags: dict, content: str, message: str) -> None:
+    deploy, _ = arguments()
+    with pytest.raises(InputError, match=message):
+        deploy.check_registered(tags, deploy.Target(NEW, "x"), content)
+    deploy.check_registered({"verdict": "promoted", "model_sha256": "x"}, deploy.Target(NEW, "x"), "x")

@@ -1,0 +1,104 @@
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import mlflow
+import pandas as pd
+import pytest
+import yaml
+from support import load_component
+
+from finetune.files import folder_sha256
+from finetune.workspace import ModelVersion
+
+POLICY = {
+    "primary_metric": "f1_macro",
+    "minimum": {"mcc": 0.2},
+    "maximum": {},
+    "minimum_improvement": 0.005,
+    "without_champion": "promote",
+}
+
+
+@pytest.fixture
+def run(message_dataset: Path, trained_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Run evaluate with a champion folder (or none) behind a client that only downloads."""
+    mlflow.set_tracking_uri(f"sqlite:///{trained_model.parent}/mlflow.db")
+    (tmp_path / "gate.yml").write_text(yaml.safe_dump(POLICY))
+
+    def evaluate(champion: Path | None = None, serving: bool = False) -> Path:
+        module = load_component("evaluate")
+
+        def download(name: str, version: str, download_path: str) -> None:
+            assert (name, version) == ("messages", "7")
+            shutil.copytree(champion, Path(download_path) / name / "model")
+
+        client = SimpleNamespace(models=SimpleNamespace(download=download))
+        monkeypatch.setattr(module, "connect", lambda: client)
+        found = ModelVersion("messages", "7") if serving else None
+        monkeypatch.setattr(module, "serving_model", lambda *_: found)
+        module.main(
+            [
+                *("--dataset", str(message_dataset), "--model", str(trained_model)),
+                *("--gate_policy", str(tmp_path / "gate.yml"), "--evaluation", str(tmp_path / "out")),
+                *("--endpoint_name", "messages"),
+            ]
+        )
+        return tmp_path / "out"
+
+    return evaluate
+
+
+def read(folder: Path, name: str) -> dict:
+    return json.loads((folder / name).read_text())
+
+
+def spoil(model: Path, folder: Path) -> Path:
+    """Return a copy of a model that answers every text alike."""
+    from safetensors.torch import load_file, save_file
+
+    copy = shutil.copytree(model, folder / "spoilt")
+    weights = copy / "artifacts" / "checkpoint" / "model.safetensors"
+    tensors = load_file(weights)
+    tensors["classifier.weight"] *= 0
+    save_file(tensors, weights, {"format": "pt"})
+    return copy
+
+
+def test_the_first_model_is_measured_and_promoted(run, trained_model: Path) -> None:
+    out = run()
+    metrics, verdict = read(out, "metrics.json"), read(out, "verdict.json")
+    assert metrics["metrics"]["challenger"]["accuracy"] > 0.9
+    assert metrics["metrics"]["majority_class"]["mcc"] == 0
+    assert "champion" not in metrics["metrics"]
+    assert verdict["promoted"] is True
+    assert verdict["model_sha256"] == folder_sha256(trained_model)
+    assert verdict["champion"] is None
+    predictions = pd.read_parquet(out / "predictions.parquet")
+    assert len(predictions) == metrics["rows"]
+    agreement = (predictions["challenger"] == predictions["label"]).mean()
+    assert agreement == pytest.approx(metrics["metrics"]["challenger"]["accuracy"])
+
+
+def test_a_better_model_beats_the_champion_on_the_same_rows(run, trained_model: Path, tmp_path: Path) -> None:
+    out = run(champion=spoil(trained_model, tmp_path), serving=True)
+    metrics, verdict = read(out, "metrics.json")["metrics"], read(out, "verdict.json")
+    assert verdict["promoted"] is True
+    assert metrics["champion"]["accuracy"] == pytest.approx(1 / 3)
+    assert verdict["champion"]["name"] == "messages"
+    assert {"challenger", "champion"} <= set(pd.read_parquet(out / "predictions.parquet").columns)
+
+
+def test_the_serving_model_is_not_promoted_again(run, trained_model: Path) -> None:
+    verdict = read(run(champion=trained_model, serving=True), "verdict.json")
+    assert verdict["promoted"] is False
+    assert verdict["reasons"] == ["this is the model that serves already (messages:7)"]
+
+
+def test_a_champion_that_does_not_load_stops_the_promotion(run, trained_model: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(trained_model, tmp_path / "broken")
+    (broken / "artifacts" / "checkpoint" / "model.safetensors").write_text("broken")
+    verdict = read(run(champion=broken, serving=True), "verdict.json")
+    assert verdict["promoted"] is False
+    assert "the champion messages:7 could not be measured" in verdict["reasons"][0]
