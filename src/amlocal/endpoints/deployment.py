@@ -8,12 +8,14 @@ from pathlib import Path
 
 import httpx
 
-from amlocal.endpoints.instance import Instance, ProvisioningError
+from amlocal.endpoints.instance import STOP_GRACE, Instance, ProvisioningError
 from amlocal.endpoints.spec import DeploymentSpec
 
 LOG_LINES = 30
 # Azure documents that twice the processes' capacity may wait or run at any time.
 QUEUE_FACTOR = 2
+# A process that never answered has nothing to finish.
+UNREADY_GRACE = 0.2
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,10 @@ class Deployment:
             await self.start_without_waiting()
             await asyncio.gather(*(instance.wait_until_ready() for instance in self._instances))
         except ProvisioningError as error:
-            await self.stop()
+            await self.stop(UNREADY_GRACE)
             raise ProvisioningError(f"{error}; last lines of its log:\n{tail(self.spec.log, LOG_LINES)}") from error
         except asyncio.CancelledError:
-            await self.stop()
+            await self.stop(UNREADY_GRACE)
             raise
         for instance in self._instances:
             instance.keep_running()
@@ -129,9 +131,13 @@ class Deployment:
         """Wait until no request is in flight; none of them takes longer than the request timeout."""
         await self._idle.wait()
 
-    async def stop(self) -> None:
-        """End all processes."""
-        await asyncio.gather(*(instance.stop() for instance in self._instances))
+    async def stop(self, grace: float = STOP_GRACE) -> None:
+        """End all processes.
+
+        Args:
+            grace: Seconds they are given to finish what they are doing.
+        """
+        await asyncio.gather(*(instance.stop(grace) for instance in self._instances))
         self._sockets.rmdir()
 
 

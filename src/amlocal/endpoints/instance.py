@@ -132,12 +132,16 @@ class Instance:
         """
         return self._client.build_request(method, path, headers=headers, content=body)
 
-    async def stop(self) -> None:
-        """End the process and its whole group."""
+    async def stop(self, grace: float = STOP_GRACE) -> None:
+        """End the process and its whole group.
+
+        Args:
+            grace: Seconds it is given to finish what it is doing.
+        """
         if self._keeper is not None:
             self._keeper.cancel()
         if self._child is not None:
-            await self._child.terminate(STOP_GRACE)
+            await self._child.terminate(grace)
         await self._client.aclose()
         self._listener.close()
         self._path.unlink(missing_ok=True)
@@ -155,6 +159,12 @@ class Instance:
 
     async def _wait_until_unwell(self, child: Child) -> str:
         """Wait until the process has died or does not answer any more; say which."""
+        try:
+            # A process that has been started again may load for longer than liveness probes are patient.
+            await self.wait_until_ready()
+        except ProvisioningError as error:
+            await child.terminate(0)
+            return str(error)
         probe, misses = self._spec.liveness, 0
         ended = asyncio.create_task(child.wait())
         try:

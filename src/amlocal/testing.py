@@ -1,0 +1,79 @@
+"""Pytest fixtures for code that talks to Azure ML: the workspace of this machine, without a way out of it.
+
+Use them by importing their names into a ``conftest.py``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from amlocal.workspace import lifecycle
+from amlocal.workspace.connection import WorkspaceConnection
+
+if TYPE_CHECKING:
+    from azure.ai.ml import MLClient
+
+
+@contextlib.contextmanager
+def running_workspace(home: Path) -> Iterator[WorkspaceConnection]:
+    """Run a workspace that reaches no other host, and stop it whatever happens.
+
+    Args:
+        home: Folder for its state.
+    """
+    try:
+        yield lifecycle.start(home, allow_egress=False)
+    finally:
+        lifecycle.stop(home)
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkspaceConnection]:
+    """One workspace for all tests of a session; give what you make in it names of its own."""
+    with running_workspace(tmp_path_factory.mktemp("workspace")) as connection:
+        yield connection
+
+
+@pytest.fixture
+def client_environment(workspace: WorkspaceConnection, monkeypatch: pytest.MonkeyPatch) -> WorkspaceConnection:
+    """Point the unmodified Azure and MLflow clients of this process to the workspace while a test runs."""
+    for name, value in workspace.client_environment().items():
+        monkeypatch.setenv(name, value)
+    return workspace
+
+
+@pytest.fixture
+def ml_client(client_environment: WorkspaceConnection) -> MLClient:
+    """Azure's client, with the credential that cloud code uses."""
+    from azure.ai.ml import MLClient
+    from azure.identity import DefaultAzureCredential
+
+    return MLClient(
+        DefaultAzureCredential(),
+        client_environment.subscription_id,
+        client_environment.resource_group,
+        client_environment.workspace_name,
+    )
+
+
+def processes_of(home: Path) -> list[psutil.Process]:
+    """List the processes that run for a workspace: its daemon, MLflow and scoring processes.
+
+    Args:
+        home: Folder with its state.
+    """
+    root = str(home.resolve())
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            if root in " ".join(process.cmdline()) or process.cwd().startswith(root):
+                found.append(process)
+    return found

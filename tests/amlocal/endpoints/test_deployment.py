@@ -1,0 +1,183 @@
+"""Deployments as real processes, without a workspace."""
+
+import asyncio
+import json
+import os
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from amlocal.endpoints.deployment import Deployment, ProcessDied, RequestTimeout, Scoring, TooManyRequests
+from amlocal.endpoints.environment import scoring_environment
+from amlocal.endpoints.instance import ProvisioningError, back_off
+from amlocal.endpoints.spec import DeploymentSpec
+
+ECHO = Path(__file__).parent / "fixtures" / "echo"
+
+
+@pytest.fixture
+def sockets() -> Iterator[Path]:
+    # pytest's own folders are too deep for the path of a socket.
+    with tempfile.TemporaryDirectory(prefix="amlocal-test-") as folder:
+        yield Path(folder, "0")
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> DeploymentSpec:
+    return DeploymentSpec("chat", "blue", ECHO, "score.py", None, tmp_path / "log", {"COLOUR": "blue"})
+
+
+def run_deployment(spec: DeploymentSpec, sockets: Path, test: Callable[[Deployment], Awaitable[Any]]) -> Any:
+    async def run() -> Any:
+        deployment = Deployment(spec, sockets, os.environ)
+        await deployment.start()
+        try:
+            return await test(deployment)
+        finally:
+            await deployment.stop()
+
+    return asyncio.run(run())
+
+
+async def score(deployment: Deployment, **body: object) -> Any:
+    answer = await deployment.score(
+        Scoring("POST", "/score", [("content-type", "application/json")], json.dumps(body).encode())
+    )
+    return answer.json()
+
+
+def test_a_deployment_answers_and_leaves_nothing_behind(spec: DeploymentSpec, sockets: Path) -> None:
+    async def test(deployment: Deployment) -> tuple[Any, list[psutil.Process]]:
+        return await score(deployment, text="hi"), psutil.Process().children(recursive=True)
+
+    answer, processes = run_deployment(spec, sockets, test)
+    assert answer["echo"] == {"text": "hi"}
+    assert answer["colour"] == "blue"
+    assert processes
+    assert not any(process.is_running() for process in processes)
+    assert not sockets.exists()
+    assert "loaded: no model" in spec.log.read_text()
+
+
+def test_it_listens_on_no_network_address(spec: DeploymentSpec, sockets: Path) -> None:
+    async def test(_deployment: Deployment) -> list[Any]:
+        processes = psutil.Process().children(recursive=True)
+        return [connection for process in processes for connection in process.net_connections("inet")]
+
+    assert run_deployment(spec, sockets, test) == []
+
+
+def test_requests_are_spread_over_instances_and_share_the_cores(spec: DeploymentSpec, sockets: Path) -> None:
+    async def test(deployment: Deployment) -> list[Any]:
+        return await asyncio.gather(*(score(deployment, sleep=0.2) for _ in range(2)))
+
+    answers = run_deployment(replace(spec, instance_count=2), sockets, test)
+    assert len({answer["pid"] for answer in answers}) == 2
+    environment = scoring_environment(replace(spec, instance_count=2), {}, cores=8)
+    assert environment["OMP_NUM_THREADS"] == "4"
+    own = replace(spec, environment_variables={"OMP_NUM_THREADS": "1"})
+    assert scoring_environment(own, {}, cores=8)["OMP_NUM_THREADS"] == "1"
+
+
+def test_more_requests_than_it_may_hold_are_refused_at_once(spec: DeploymentSpec, sockets: Path) -> None:
+    async def test(deployment: Deployment) -> tuple[list[Any], float]:
+        held = [asyncio.create_task(score(deployment, sleep=0.3)) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        began = time.monotonic()
+        with pytest.raises(TooManyRequests):
+            await score(deployment)
+        refused_after = time.monotonic() - began
+        return await asyncio.gather(*held), refused_after
+
+    answers, refused_after = run_deployment(spec, sockets, test)
+    assert len(answers) == 2
+    assert refused_after < 0.1
+
+
+def test_a_request_that_takes_too_long_is_given_up(spec: DeploymentSpec, sockets: Path) -> None:
+    async def test(deployment: Deployment) -> None:
+        with pytest.raises(RequestTimeout):
+            await score(deployment, sleep=1.0)
+
+    run_deployment(replace(spec, request_timeout=0.3), sockets, test)
+
+
+def test_draining_waits_for_the_last_answer(spec: DeploymentSpec, sockets: Path) -> None:
+    async def test(deployment: Deployment) -> bool:
+        last = asyncio.create_task(score(deployment, sleep=0.3))
+        await asyncio.sleep(0.05)
+        await deployment.drain()
+        return last.done()
+
+    assert run_deployment(spec, sockets, test)
+
+
+def test_a_script_that_cannot_load_fails_with_its_log(spec: DeploymentSpec, sockets: Path) -> None:
+    broken = replace(spec, environment_variables={"FAIL_INIT": "1"})
+
+    async def run() -> None:
+        await Deployment(broken, sockets, os.environ).start()
+
+    with pytest.raises(ProvisioningError, match="last lines of its log") as caught:
+        asyncio.run(run())
+    assert "the model cannot be loaded, on purpose" in str(caught.value)
+    assert psutil.Process().children(recursive=True) == []
+
+
+def test_a_silent_script_fails_within_its_readiness_probe(spec: DeploymentSpec, sockets: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "slow"
+    folder.mkdir()
+    (folder / "score.py").write_text(
+        "import time\n\ndef init():\n    time.sleep(60)\n\ndef run(data):\n    return data\n"
+    )
+    probe = replace(spec.readiness, initial_delay=0.5, period=0.1, failure_threshold=5)
+
+    async def run() -> None:
+        await Deployment(replace(spec, app_root=folder, readiness=probe), sockets, os.environ).start()
+
+    with pytest.raises(ProvisioningError, match="did not answer healthy within 1 s"):
+        asyncio.run(run())
+
+
+def test_a_dead_process_is_started_again_and_requests_wait_for_it(spec: DeploymentSpec, sockets: Path) -> None:
+    async def test(deployment: Deployment) -> tuple[Any, Any]:
+        before = await score(deployment)
+        for process in psutil.Process().children():
+            process.kill()
+        await asyncio.sleep(0.2)
+        return before, await score(deployment)
+
+    before, after = run_deployment(spec, sockets, test)
+    assert before["pid"] != after["pid"]
+    assert "started again in 0.5 s" in spec.log.read_text()
+
+
+def test_a_request_whose_worker_dies_fails_alone(spec: DeploymentSpec, sockets: Path) -> None:
+    async def test(deployment: Deployment) -> Any:
+        with pytest.raises(ProcessDied):
+            await score(deployment, die=True)
+        return await score(deployment)
+
+    assert run_deployment(spec, sockets, test)["echo"] == {}
+
+
+def test_a_process_that_misses_its_liveness_probes_is_replaced(spec: DeploymentSpec, sockets: Path) -> None:
+    probe = replace(spec.liveness, initial_delay=0.1, period=0.1, timeout=0.1, failure_threshold=2)
+
+    async def test(deployment: Deployment) -> tuple[Any, Any]:
+        # Even then the request it is busy with gets its answer.
+        return await score(deployment, sleep=1), await score(deployment)
+
+    before, after = run_deployment(replace(spec, liveness=probe), sockets, test)
+    assert before["pid"] != after["pid"]
+    assert "missed 2 liveness probes" in spec.log.read_text()
+
+
+def test_back_off_grows_to_a_limit() -> None:
+    assert [back_off(failures) for failures in (1, 2, 3, 20)] == [0.5, 1.0, 2.0, 30.0]
