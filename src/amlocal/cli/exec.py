@@ -12,7 +12,9 @@ from amlocal.errors import AmlocalError
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``exec`` to the command line."""
     parser = subparsers.add_parser(
-        "exec", help="run a command with the workspace's client environment", usage="amlocal exec -- COMMAND ..."
+        "exec",
+        help="run a command with the workspace's client environment",
+        usage="amlocal exec -- COMMAND ...",
     )
     parser.add_argument("command", nargs=argparse.REMAINDER, help="the command and its arguments")
     parser.set_defaults(func=execute)

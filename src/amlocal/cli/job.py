@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+
+import psutil
 
 from amlocal.errors import AmlocalError
 from amlocal.run.files import JobFolder
@@ -107,8 +109,6 @@ def read_record(folder: JobFolder) -> JobRecord:
     except FileNotFoundError:
         raise AmlocalError(f"there is no job {folder.name!r} in {folder.home}") from None
     record = from_json(text, folder.record)
-    if record.status == RUNNING and record.pid is not None and not Path(f"/proc/{record.pid}").exists():
-        from dataclasses import replace
-
+    if record.status == RUNNING and record.pid is not None and not psutil.pid_exists(record.pid):
         return replace(record, status=CANCELED, error="the process that ran it is gone")
     return record

@@ -114,11 +114,14 @@ def coerce_type(value: object) -> str:
 
 def _scalar(node: Located) -> LiteralBinding | ExpressionBinding:
     value = plain(node)
-    if isinstance(value, (list, dict)):
-        raise UnreadableError(node.place, "type", f"expected a plain value or a reference, found {value!r}")
+    if not isinstance(value, (str, bool, int, float)):
+        # YAML 1.1 also reads dates, which Azure ML's inputs do not take.
+        found = f"{type(value).__name__} {value!s}"
+        message = f"expected text (in quotes), a number, a boolean or a reference, found {found}"
+        raise UnreadableError(node.place, "type", message)
     if isinstance(value, str) and has_expression(value):
         return ExpressionBinding(template(node, value), node.place)
-    return LiteralBinding(value if isinstance(value, (str, bool, int, float)) else str(value), node.place)
+    return LiteralBinding(value, node.place)
 
 
 def local_path(node: Located) -> Path:
@@ -151,8 +154,8 @@ def read_output(
     place = node.place
     if isinstance(node.value, str):
         if has_expression(node.value):
-            target = template(node, node.value)
-            return OutputSpec(name, place, _parent_type(target, parents)), OutputBinding(place, target)
+            written = template(node, node.value)
+            return OutputSpec(name, place, _parent_type(written, parents)), OutputBinding(place, written)
         raise UnreadableError(place, "type", f"output {name!r} must be a mapping or ${{{{parent.outputs.NAME}}}}")
     section = Section(node, f"output {name!r}", report)
     kind = section.text("type")

@@ -74,7 +74,19 @@ class _Scope:
 
     graph: Graph
     prefix: str
+    inputs: _Inputs
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """Inputs with their sources; those with a problem are ``broken``, so that nothing is reported twice."""
+
     values: Mapping[str, Source]
+    broken: frozenset[str]
+
+
+class _BrokenInputError(Exception):
+    """Refers to an input whose problem has been reported."""
 
 
 def read_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
@@ -93,8 +105,8 @@ def make_plan(job: Job) -> Plan:
         InvalidJobError: for values, references and types that do not fit, missing data and cycles.
     """
     problems: list[Problem] = list(check_job(job))
-    values = _bind(job.graph.inputs, job.inputs, None, job.graph.place, "the job", problems)
-    scope = _Scope(job.graph, "", values)
+    inputs = _bind(job.graph.inputs, job.inputs, None, job.graph.place, "the job", problems)
+    scope = _Scope(job.graph, "", inputs)
     steps: list[Step] = []
     _unfold(scope, steps, problems)
     if problems:
@@ -109,11 +121,12 @@ def _unfold(scope: _Scope, steps: list[Step], problems: list[Problem]) -> None:
     for node in scope.graph.nodes.values():
         name = scope.prefix + node.name
         if isinstance(node, PipelineNode):
-            values = _bind(node.component.inputs, node.inputs, scope, node.place, f"node {name!r}", problems)
-            _unfold(_Scope(node.component, f"{name}.", values), steps, problems)
+            inner = _bind(node.component.inputs, node.inputs, scope, node.place, f"node {name!r}", problems)
+            _unfold(_Scope(node.component, f"{name}.", inner), steps, problems)
             continue
         swept = frozenset(node.sweep.search_space) if node.sweep else frozenset()
-        inputs = _bind(node.component.inputs, node.inputs, scope, node.place, f"node {name!r}", problems, swept)
+        bound = _bind(node.component.inputs, node.inputs, scope, node.place, f"node {name!r}", problems, swept)
+        inputs = bound.values
         problems.extend(_unset(node, inputs, swept))
         depends = frozenset(source.step for source in inputs.values() if isinstance(source, StepOutput))
         steps.append(Step(name, node, inputs, depends))
@@ -127,13 +140,14 @@ def _bind(
     what: str,
     problems: list[Problem],
     swept: frozenset[str] = frozenset(),
-) -> dict[str, Source]:
+) -> _Inputs:
     """Give each declared input its source; ``swept`` ones get theirs from the sampler."""
     for name, binding in bindings.items():
         if name not in specs:
             message = f"{what} gives input {name!r}, which is not declared; declared: {', '.join(specs) or 'none'}"
             problems.append(Problem(binding.place, "undeclared-input", message))
     result: dict[str, Source] = {}
+    broken: set[str] = set()
     for name, spec in specs.items():
         if name in swept:
             continue
@@ -144,13 +158,16 @@ def _bind(
                 source = LiteralBinding(spec.default, spec.place)
             if source is None and not spec.optional:
                 found = "is not given" if bound is None else "is bound to an input that has no value"
-                at = place if bound is None else bound.place
+                at = bound.place if bound else place if scope else spec.place
                 raise UnreadableError(at, "required-input", f"{what}: input {name!r} ({spec.type}) {found}")
             if source is not None:
                 result[name] = _fitted(source, spec, bound.place if bound else spec.place)
         except UnreadableError as error:
             problems.append(error.problem)
-    return result
+            broken.add(name)
+        except _BrokenInputError:
+            broken.add(name)
+    return _Inputs(result, frozenset(broken))
 
 
 def _fitted(source: Source, spec: InputSpec, place: Place) -> Source:
@@ -194,7 +211,9 @@ def _follow(reference: Reference, scope: _Scope, place: Place) -> Source | None:
             declared_inputs = ", ".join(graph.inputs) or "none"
             message = f"the pipeline has no input {reference.name!r}; it declares {declared_inputs}"
             raise UnreadableError(place, "undefined-input", message)
-        return scope.values.get(reference.name)
+        if reference.name in scope.inputs.broken:
+            raise _BrokenInputError
+        return scope.inputs.values.get(reference.name)
     if reference.kind is not Kind.NODE_OUTPUT or reference.node is None:
         expected = "${{parent.inputs.NAME}} or ${{parent.jobs.NODE.outputs.NAME}}"
         raise UnreadableError(place, "expression", f"an input takes {expected}, found {reference}")

@@ -162,11 +162,13 @@ def _finish(journal: Journal, plan: Plan, folder: JobFolder, done: Mapping[str, 
         if written is not None:
             link(folder.outputs / name, written.path)
             outputs[name] = str(folder.outputs / name)
-    failed = [step.name for step in journal.record.steps.values() if step.status in {FAILED, CANCELED}]
-    status = COMPLETED
-    if any(step.status != COMPLETED for step in journal.record.steps.values()):
-        status = FAILED
-    error = f"{', '.join(failed)} did not complete" if failed else None
+    steps = journal.record.steps.values()
+    failed = [step.name for step in steps if step.status == FAILED]
+    canceled = [step.name for step in steps if step.status == CANCELED]
+    status = COMPLETED if all(step.status == COMPLETED for step in steps) else FAILED
+    error = f"{', '.join(failed)} failed" if failed else None
+    if canceled and not failed:
+        error = f"{', '.join(canceled)} did not complete"
     journal.job(status=status, ended=time.time(), pid=None, outputs=outputs, error=error)
 
 

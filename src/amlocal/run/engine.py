@@ -63,7 +63,7 @@ class Engine:
                     if failed and not self._plan.job.settings.continue_on_step_failure:
                         stopped_by = step.name
                         for other in self._running:
-                            other.cancel()
+                            other.cancel(f"ended because {step.name} failed")
         finally:
             for task in self._running:
                 task.cancel()

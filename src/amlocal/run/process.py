@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 GRACE_SECONDS = 5.0
 """Between SIGTERM and SIGKILL."""
@@ -81,9 +84,9 @@ async def _end(process: asyncio.subprocess.Process) -> int:
     """End a process group: SIGTERM, a moment, SIGKILL. Goes on to its end when canceled meanwhile."""
     _signal(process.pid, signal.SIGTERM)
     deadline = time.monotonic() + GRACE_SECONDS
-    while _alive(process.pid) and time.monotonic() < deadline:
+    while (process.returncode is None or _members(process.pid)) and time.monotonic() < deadline:
         try:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
         except asyncio.CancelledError:
             deadline = 0.0  # asked a second time: no more patience
     _signal(process.pid, signal.SIGKILL)
@@ -94,19 +97,18 @@ async def _end(process: asyncio.subprocess.Process) -> int:
             continue
 
 
-def _alive(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
+def _members(group: int) -> bool:
+    """Tell whether a process group has members left; zombies that nobody reaps do not count."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False
 
 
 def _signal(group: int, number: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):
-        return
 
 
 def tail(log: Path, lines: int = 15) -> list[str]:

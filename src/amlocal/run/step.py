@@ -132,8 +132,8 @@ async def _run(
     try:
         paths, changes = await _command_or_sweep(step, snapshot, given, folder, run_id, services)
         outputs = await asyncio.to_thread(_digested, paths, services)
-    except asyncio.CancelledError:
-        journal.step(name, status=CANCELED, error="the job was canceled", ended=time.time())
+    except asyncio.CancelledError as error:
+        journal.step(name, status=CANCELED, error=str(error) or "the job was canceled", ended=time.time())
         await _end_run(run_id, KILLED, services)
         raise
     except (OSError, AmlocalError) as error:

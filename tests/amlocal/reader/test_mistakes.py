@@ -1,0 +1,371 @@
+"""Mistakes an author makes: each is found before anything runs, with the line marked ``#! rule`` and no other.
+
+The base job is valid; a mistake replaces one piece of it.
+"""
+
+import re
+
+import pytest
+
+from amlocal.reader.plan import read_plan
+from amlocal.reader.source import InvalidJobError
+
+JOB = """\
+type: pipeline
+inputs:
+  data: {type: uri_file, path: data.csv}
+  epochs: 3
+outputs:
+  model: {type: uri_folder}
+jobs:
+  prep:
+    type: command
+    component: ./prep.yml
+    inputs:
+      data: ${{parent.inputs.data}}
+  train:
+    type: command
+    component: ./train.yml
+    inputs:
+      dataset: ${{parent.jobs.prep.outputs.dataset}}
+      epochs: ${{parent.inputs.epochs}}
+      kind: small
+    outputs:
+      model: ${{parent.outputs.model}}
+"""
+
+PREP = """\
+type: command
+name: prep
+environment: azureml:any:1
+inputs:
+  data: {type: uri_file}
+outputs:
+  dataset: {type: uri_folder}
+command: cp ${{inputs.data}} ${{outputs.dataset}}
+"""
+
+TRAIN = """\
+type: command
+name: train
+environment: azureml:any:1
+inputs:
+  dataset: {type: uri_folder}
+  epochs: {type: integer, min: 1, max: 10}
+  rate: {type: number, default: 0.1}
+  kind: {type: string, enum: [small, large]}
+  note: {type: string, optional: true}
+outputs:
+  model: {type: uri_folder}
+command: >-
+  train ${{inputs.dataset}} ${{inputs.epochs}} ${{inputs.rate}} ${{inputs.kind}} $[[${{inputs.note}}]]
+  ${{outputs.model}}
+"""
+
+SWEEP = """\
+type: pipeline
+jobs:
+  tune:
+    type: sweep
+    trial:
+      type: command
+      environment: azureml:any:1
+      inputs:
+        rate: {type: number}
+        kind: {type: string, enum: [small, large]}
+      outputs:
+        model: {type: uri_folder}
+      command: train ${{inputs.rate}} ${{inputs.kind}} ${{outputs.model}}
+    search_space:
+      rate: {type: uniform, min_value: 0.1, max_value: 0.9}
+      kind: {type: choice, values: [small, large]}
+    sampling_algorithm: random
+    objective: {goal: maximize, primary_metric: score}
+    limits: {max_total_trials: 4, max_concurrent_trials: 2}
+    early_termination: {type: bandit, slack_factor: 0.1}
+"""
+
+FILES = {"job.yml": JOB, "prep.yml": PREP, "train.yml": TRAIN, "sweep.yml": SWEEP, "data.csv": "a,b\n"}
+
+# name: file, what is replaced, by what. The replacement marks the line of the problem.
+MISTAKES = {
+    "undefined node": (
+        "job.yml",
+        "dataset: ${{parent.jobs.prep.outputs.dataset}}",
+        "dataset: ${{parent.jobs.prepare.outputs.dataset}} #! undefined-node",
+    ),
+    "undefined node output": (
+        "job.yml",
+        "dataset: ${{parent.jobs.prep.outputs.dataset}}",
+        "dataset: ${{parent.jobs.prep.outputs.data}} #! undefined-output",
+    ),
+    "undefined parent input": (
+        "job.yml",
+        "epochs: ${{parent.inputs.epochs}}",
+        "epochs: ${{parent.inputs.epoch}} #! undefined-input",
+    ),
+    "undefined parent output": (
+        "job.yml",
+        "model: ${{parent.outputs.model}}",
+        "model: ${{parent.outputs.modell}} #! undefined-output",
+    ),
+    "output that the component lacks": (
+        "job.yml",
+        "      model: ${{parent.outputs.model}}",
+        "      models: ${{parent.outputs.model}} #! undefined-output",
+    ),
+    "undefined input in the command": (
+        "train.yml",
+        "command: >-\n  train ${{inputs.dataset}}",
+        "command: >- #! undefined-input\n  train ${{inputs.datasets}}",
+    ),
+    "undefined input on a line of its own": (
+        "prep.yml",
+        "command: cp ${{inputs.data}} ${{outputs.dataset}}",
+        "command: |\n  set -e\n  cp ${{inputs.dat}} x\n#! undefined-input -1",
+    ),
+    "undefined output in the command": (
+        "prep.yml",
+        "${{outputs.dataset}}\n",
+        "${{outputs.datasets}} #! undefined-output\n",
+    ),
+    "parent input in a command": (
+        "prep.yml",
+        "${{outputs.dataset}}\n",
+        "${{parent.inputs.data}} #! expression\n",
+    ),
+    "search space outside a sweep": (
+        "prep.yml",
+        "${{outputs.dataset}}\n",
+        "${{search_space.x}} #! undefined-hyperparameter\n",
+    ),
+    "malformed expression": ("job.yml", "${{parent.inputs.epochs}}", "${{parent.input.epochs}} #! expression"),
+    "unclosed expression": ("job.yml", "${{parent.inputs.epochs}}", "'${{parent.inputs.epochs' #! expression"),
+    "component input as a node input": (
+        "job.yml",
+        "epochs: ${{parent.inputs.epochs}}",
+        "epochs: ${{inputs.epochs}} #! expression",
+    ),
+    "undeclared input": ("job.yml", "      kind: small", "      kind: small\n      size: 3 #! undeclared-input"),
+    "missing required input": ("job.yml", "      kind: small\n", "", "  train:\n", "  train: #! required-input\n"),
+    "required pipeline input without value": (
+        "job.yml",
+        "  epochs: 3",
+        "  epochs: {type: integer} #! required-input",
+    ),
+    "optional pipeline input for a required one": (
+        "job.yml",
+        "  epochs: 3",
+        "  epochs: {type: integer, optional: true}",
+        "      epochs: ${{parent.inputs.epochs}}",
+        "      epochs: ${{parent.inputs.epochs}} #! required-input",
+    ),
+    "literal of the wrong type": (
+        "job.yml",
+        "epochs: ${{parent.inputs.epochs}}",
+        "epochs: many #! value",
+    ),
+    "parent's literal of the wrong type": (
+        "job.yml",
+        "  epochs: 3",
+        "  epochs: three",
+        "      epochs: ${{parent.inputs.epochs}}",
+        "      epochs: ${{parent.inputs.epochs}} #! value",
+    ),
+    "a date without quotes": ("job.yml", "kind: small", "kind: 2024-01-31 #! type"),
+    "a list": ("job.yml", "kind: small", "kind: [small] #! type"),
+    "above the maximum": ("job.yml", "epochs: ${{parent.inputs.epochs}}", "epochs: 11 #! value"),
+    "below the minimum": ("job.yml", "epochs: ${{parent.inputs.epochs}}", "epochs: 0 #! value"),
+    "outside the enum": ("job.yml", "kind: small", "kind: medium #! value"),
+    "folder for a number": (
+        "job.yml",
+        "epochs: ${{parent.inputs.epochs}}",
+        "epochs: ${{parent.jobs.prep.outputs.dataset}} #! type",
+    ),
+    "file for a number": (
+        "job.yml",
+        "epochs: ${{parent.inputs.epochs}}",
+        "epochs: ${{parent.inputs.data}} #! type",
+    ),
+    "number for a folder": (
+        "job.yml",
+        "dataset: ${{parent.jobs.prep.outputs.dataset}}",
+        "dataset: ${{parent.inputs.epochs}} #! value",
+    ),
+    "missing data": ("job.yml", "path: data.csv}", "path: dat.csv} #! missing-data"),
+    "path for a plain type": ("job.yml", "{type: uri_file, path: data.csv}", "{type: string, path: a} #! type"),
+    "self-reference": (
+        "job.yml",
+        "  prep:\n",
+        "  prep: #! cycle\n",
+        "${{parent.inputs.data}}",
+        "${{parent.jobs.prep.outputs.dataset}}",
+    ),
+    "cycle": (
+        "job.yml",
+        "  prep:\n",
+        "  prep: #! cycle\n",
+        "${{parent.inputs.data}}",
+        "${{parent.jobs.train.outputs.model}}",
+    ),
+    "missing component file": ("job.yml", "./train.yml", "./trian.yml #! missing-file"),
+    "registered component": ("job.yml", "./train.yml", "azureml:train:1 #! not-supported"),
+    "wrong node type": ("job.yml", "  prep:\n    type: command", "  prep: #! not-supported\n    type: spark"),
+    "unknown key of the job": ("job.yml", "type: pipeline\n", "type: pipeline\ncomputer: x #! unknown-key\n"),
+    "unknown key of a node": ("job.yml", "  prep:\n", "  prep:\n    input: {} #! unknown-key\n"),
+    "unknown key of a component": ("train.yml", "name: train", "name: train\nimage: x #! unknown-key"),
+    "unknown key of settings": (
+        "job.yml",
+        "jobs:\n",
+        "settings:\n  continue_on_failure: true #! unknown-key\njobs:\n",
+    ),
+    "unknown key of an input": (
+        "train.yml",
+        "rate: {type: number, default: 0.1}",
+        "rate: {type: number, defualt: 0.1} #! unknown-key",
+    ),
+    "unknown type of an input": ("train.yml", "{type: number,", "{type: float, #! type\n    "),
+    "default outside its own bounds": (
+        "train.yml",
+        "epochs: {type: integer, min: 1, max: 10}",
+        "epochs: {type: integer, min: 1, max: 10, default: 20} #! default",
+    ),
+    "min above max": (
+        "train.yml",
+        "epochs: {type: integer, min: 1, max: 10}",
+        "epochs: {type: integer, min: 4, max: 2} #! range",
+    ),
+    "key stated twice": ("train.yml", "name: train", "name: train\nname: other #! duplicate-key"),
+    "optional input outside brackets": (
+        "train.yml",
+        "command: >-",
+        "command: >- #! optional-input",
+        "$[[${{inputs.note}}]]",
+        "${{inputs.note}}",
+    ),
+    "two writers of one output": (
+        "job.yml",
+        "      data: ${{parent.inputs.data}}\n",
+        "      data: ${{parent.inputs.data}}\n    outputs: {dataset: '${{parent.outputs.model}}'}\n",
+        "      model: ${{parent.outputs.model}}",
+        "      model: ${{parent.outputs.model}} #! output-written-twice",
+    ),
+    "missing code folder": ("prep.yml", "name: prep", "name: prep\ncode: ./src #! missing-file"),
+    "missing include": (
+        "prep.yml",
+        "name: prep",
+        "name: prep\nadditional_includes:\n  - ./none #! missing-file",
+    ),
+    "missing environment file": ("prep.yml", "azureml:any:1", "file:./env.yml #! missing-file"),
+    "environment without image": ("prep.yml", "azureml:any:1", "{name: x} #! required"),
+    "component without command": ("prep.yml", "command: cp", "#! required @1\nother: cp"),
+    "no nodes": ("job.yml", JOB[JOB.index("jobs:") :], "#! required @1"),
+    "reserved output": (
+        "prep.yml",
+        "  dataset: {type: uri_folder}",
+        "  dataset: {type: uri_folder}\n  artifacts: {type: uri_folder} #! reserved-name",
+    ),
+    "distribution": ("prep.yml", "name: prep", "name: prep\ndistribution: {type: mpi} #! not-supported"),
+    "remote data": ("job.yml", "path: data.csv}", "path: 'https://example.org/x'} #! not-supported"),
+    "timeout that is no number": ("job.yml", "  prep:\n", "  prep:\n    limits:\n      timeout: soon #! type\n"),
+    "hyperparameter that is no input": (
+        "sweep.yml",
+        "      kind: {type: choice, values: [small, large]}",
+        "      kind: {type: choice, values: [small, large]}\n"
+        "      kinds: {type: choice, values: [small]} #! search-space",
+    ),
+    "choice outside the enum": ("sweep.yml", "values: [small, large]}", "values: [small, big]} #! search-space"),
+    "min_value above max_value": (
+        "sweep.yml",
+        "min_value: 0.1, max_value: 0.9}",
+        "min_value: 0.9, max_value: 0.1} #! search-space",
+    ),
+    "missing bound": ("sweep.yml", "min_value: 0.1, max_value: 0.9}", "min_value: 0.1} #! required"),
+    "unknown distribution": ("sweep.yml", "type: uniform,", "type: uniformly, #! search-space\n       "),
+    "grid over a continuous space": (
+        "sweep.yml",
+        "sampling_algorithm: random",
+        "sampling_algorithm: grid",
+        "max_value: 0.9}",
+        "max_value: 0.9} #! sampling",
+    ),
+    "bayesian with early termination": (
+        "sweep.yml",
+        "  tune:\n",
+        "  tune: #! sampling\n",
+        "sampling_algorithm: random",
+        "sampling_algorithm: bayesian",
+    ),
+    "unknown sampling": ("sweep.yml", "algorithm: random", "algorithm: hyperband #! sampling"),
+    "bandit without slack": ("sweep.yml", "{type: bandit, slack_factor: 0.1}", "{type: bandit} #! early-termination"),
+    "bandit with both slacks": ("sweep.yml", "slack_factor: 0.1}", "slack_factor: 0.1, slack_amount: 1} #! early-term"),
+    "truncation of everything": (
+        "sweep.yml",
+        "{type: bandit, slack_factor: 0.1}",
+        "{type: truncation_selection, truncation_percentage: 100} #! early-termination",
+    ),
+    "more concurrent than total": ("sweep.yml", "max_concurrent_trials: 2}", "max_concurrent_trials: 5} #! limits"),
+    "no total": ("sweep.yml", "{max_total_trials: 4, max_concurrent_trials: 2}", "{timeout: 5} #! required"),
+    "unknown goal": ("sweep.yml", "goal: maximize", "goal: best #! objective\n      "),
+    "no objective": (
+        "sweep.yml",
+        "    objective: {goal: maximize, primary_metric: score}",
+        "    objective: {goal: maximize} #! required",
+    ),
+}
+
+
+def project(tmp_path, file=None, *replacements):
+    for name, text in FILES.items():
+        if name == file:
+            for old, new in zip(replacements[::2], replacements[1::2], strict=True):
+                assert old in text
+                text = text.replace(old, new, 1)
+        (tmp_path / name).write_text(text)
+    return tmp_path / ("sweep.yml" if file == "sweep.yml" else "job.yml")
+
+
+def expected_problem(text):
+    """Find ``#! rule``: on the problem's line, or with its distance (``-1``) or number (``@1``)."""
+    for number, line in enumerate(text.splitlines(), 1):
+        match = re.search(r"#! ([\w-]+?)(?: (-\d+)| @(\d+))?$", line)
+        if match:
+            return match[1], int(match[3]) if match[3] else number + int(match[2] or 0)
+    raise AssertionError("the mistake marks no line")
+
+
+@pytest.mark.parametrize("file", ["job.yml", "sweep.yml"])
+def test_jobs_without_a_mistake_are_accepted(tmp_path, file):
+    assert read_plan(project(tmp_path).parent / file).steps
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistake_is_found_with_file_and_line(tmp_path, name):
+    file, *replacements = MISTAKES[name]
+    job = project(tmp_path, file, *replacements)
+    rule, line = expected_problem((tmp_path / file).read_text())
+
+    with pytest.raises(InvalidJobError) as caught:
+        read_plan(job)
+
+    found = [(problem.rule, problem.place.file.name, problem.place.line) for problem in caught.value.problems]
+    assert [(kind[: len(rule)], path, at) for kind, path, at in found] == [(rule, file, line)], caught.value
+
+
+def test_all_problems_are_reported_at_once(tmp_path):
+    job = project(tmp_path, "job.yml", "kind: small", "kind: medium", "./prep.yml", "./none.yml", "epochs: 3", "a: 3")
+
+    with pytest.raises(InvalidJobError) as caught:
+        read_plan(job)
+    assert "none.yml does not exist" in str(caught.value)
+
+    job = project(tmp_path, "job.yml", "kind: small", "kind: medium", "  epochs: 3", "  epoch: 3")
+    with pytest.raises(InvalidJobError, match="2 problems"):
+        read_plan(job)
+
+
+def test_problem_of_an_override_names_the_option(tmp_path):
+    with pytest.raises(InvalidJobError, match=r"job\.yml:18: value: input 'epochs': expected at most 10, found 20"):
+        read_plan(project(tmp_path), ["inputs.epochs=20"])
+    with pytest.raises(InvalidJobError, match=r"--set jobs\.train\.inputs\.kind=tiny: value"):
+        read_plan(project(tmp_path), ["jobs.train.inputs.kind=tiny"])

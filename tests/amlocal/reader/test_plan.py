@@ -1,0 +1,76 @@
+from pathlib import Path
+
+from amlocal.reader.model import LiteralBinding, PathBinding
+from amlocal.reader.plan import StepOutput, read_plan
+
+JOBS = Path(__file__).parents[1] / "fixtures" / "jobs"
+
+
+def test_steps_follow_what_they_depend_on():
+    plan = read_plan(JOBS / "chain" / "job.yml")
+
+    assert [step.name for step in plan.steps] == ["first", "second", "third"]
+    assert plan.steps[2].depends == {"second"}
+    assert plan.outputs == {"last": StepOutput("third", "words")}
+
+
+def test_nested_pipelines_unfold_into_dotted_steps():
+    plan = read_plan(JOBS / "nested" / "job.yml")
+
+    assert [step.name for step in plan.steps] == ["outer.inner.write", "finish"]
+    write, finish = plan.steps
+    assert {name: source.value for name, source in write.inputs.items()} == {"first": "hello", "second": "world"}
+    assert finish.inputs["text"] == StepOutput("outer.inner.write", "text")
+
+
+def test_values_follow_overrides_through_every_level():
+    plan = read_plan(JOBS / "nested" / "job.yml", ["inputs.word=bye"])
+
+    assert plan.steps[0].inputs["first"].value == "bye"
+
+
+def test_paths_are_relative_to_the_file_that_states_them(tmp_path):
+    folder = JOBS / "files"
+    source = read_plan(folder / "job.yml").steps[0].inputs["table"]
+
+    assert isinstance(source, PathBinding)
+    assert source.path == folder / "data.txt"
+
+
+def test_unset_optional_inputs_have_no_source():
+    plan = read_plan(JOBS / "optional" / "job.yml")
+    inputs = {step.name: step.inputs for step in plan.steps}
+
+    assert isinstance(inputs["with"]["name"], LiteralBinding)
+    assert inputs["without"] == {}
+
+
+def test_settings_without_meaning_here_are_named_once_with_their_place():
+    job = read_plan(JOBS / "environments" / "job.yml").job
+
+    assert {name: place.line for name, place in job.ignored.items()} == {
+        "settings default_compute": 4,
+        "settings default_datastore": 5,
+        "compute": 12,
+        "resources instance_count": 13,
+        "resources instance_type": 13,
+        "resources shm_size": 13,
+        "environment image": 20,
+    }
+
+
+def test_environment_definition_holds_the_conda_file_but_not_where_it_lies():
+    job = read_plan(JOBS / "environments" / "job.yml").job
+    environment = job.graph.nodes["from_file"].component.environment
+
+    assert environment.label == "joining"
+    assert "python=3.11" in environment.definition
+    assert str(JOBS) not in environment.definition
+
+
+def test_sweep_is_read_whole():
+    sweep = read_plan(JOBS / "sweep_node" / "job.yml").steps[0].node.sweep
+
+    assert sweep.search_space["loss"].values == (4, 1, 0, 3)
+    assert (sweep.goal, sweep.primary_metric, sweep.sampling.type) == ("minimize", "loss", "grid")
+    assert (sweep.limits.max_total_trials, sweep.limits.max_concurrent_trials) == (10, 2)

@@ -1,0 +1,89 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from amlocal.errors import AmlocalError
+from amlocal.reader.source import UnreadableError, load, override, plain
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "file.yml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: 1e-3\nb: 1.0e-3\nc: yes\nd: on\ne: ~\nf: 0x10\ng: 1_000\nh: 010\ni: '5'\nj: 12:30\n",
+        "day: 2024-01-31\ntime: 2024-01-31T10:00:00Z\n",
+        "base: &b {x: 1, y: [1, {z: 2}]}\nchild:\n  <<: *b\n  x: 3\nagain: *b\n",
+        "folded: >-\n  one\n  two\nliteral: |\n  one\n  two\n",
+        "1: integer key\n",
+        "[1, [2, 3], {a: b}]",
+    ],
+)
+def test_reads_what_safe_load_reads(tmp_path, text):
+    loaded = yaml.safe_load(text)
+    expected = {str(key): value for key, value in loaded.items()} if isinstance(loaded, dict) else loaded
+
+    assert plain(load(written(tmp_path, text))) == expected
+
+
+def test_every_value_knows_its_line(tmp_path):
+    root = load(written(tmp_path, "# comment\na: 1\nb:\n  c: [x,\n      y]\n\n  d:\n    e: 2\n"))
+
+    b = root.value["b"]
+    assert root.value["a"].place.line == 2
+    assert b.place.line == 3
+    assert [item.place.line for item in b.value["c"].value] == [4, 5]
+    assert b.value["d"].value["e"].place.line == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("a: 1\nb: 2\na: 3\n", 3, "'a' is stated twice, first on line 1"),
+        ("a:\n  b: 1\n  c: 2\n  b: 3\n", 4, "'b' is stated twice, first on line 2"),
+        ("a: 1\nyes: 2\n", 2, "a key must be text, found 'yes', which YAML 1.1 reads as True"),
+        ("a: 1\nb: [1, 2\nc: 3\n", 3, "expected ',' or ']'"),
+        ("a: *nowhere\n", 1, "undefined alias"),
+        ("a: !!python/object:os.system x\n", 1, "could not determine a constructor"),
+        ("", 1, "empty"),
+        ("a: 1\n---\nb: 2\n", 2, "another document"),
+    ],
+)
+def test_bad_yaml_is_an_error_with_its_line(tmp_path, text, line, message):
+    with pytest.raises(UnreadableError) as caught:
+        load(written(tmp_path, text))
+
+    assert caught.value.problem.place.line == line
+    assert message in str(caught.value)
+    assert f"file.yml:{line}: " in str(caught.value)
+
+
+def test_missing_file_is_an_error(tmp_path):
+    with pytest.raises(UnreadableError, match="no such file"):
+        load(tmp_path / "none.yml")
+
+
+def test_overrides_replace_and_add_without_touching_the_document(tmp_path):
+    root = load(written(tmp_path, "inputs:\n  epochs: 3\n  name: a\n"))
+
+    changed = override(root, ["inputs.epochs=5", "settings.force_rerun=true", "inputs.path=a=b", "inputs.none="])
+
+    assert plain(changed) == {
+        "inputs": {"epochs": 5, "name": "a", "path": "a=b", "none": ""},
+        "settings": {"force_rerun": True},
+    }
+    assert plain(root)["inputs"]["epochs"] == 3
+    assert str(changed.value["inputs"].value["epochs"].place) == "--set inputs.epochs=5"
+
+
+@pytest.mark.parametrize("setting", ["inputs.epochs", "=5", "inputs..x=1", "inputs.epochs.x=1"])
+def test_bad_override_is_an_error(tmp_path, setting):
+    root = load(written(tmp_path, "inputs: {epochs: 3}\n"))
+
+    with pytest.raises(AmlocalError, match="--set"):
+        override(root, [setting])

@@ -1,0 +1,242 @@
+"""Steps that fail, jobs that are interrupted, and what is left of them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from amlocal.errors import AmlocalError
+from amlocal.reader.source import InvalidJobError
+from amlocal.run.create import Request, create_job
+
+FAN = """\
+type: pipeline
+outputs:
+  kept: {type: uri_folder}
+jobs:
+  good:
+    type: command
+    environment: azureml:any:1
+    command: echo kept > ${{outputs.out}}/x.txt
+    outputs: {out: "${{parent.outputs.kept}}"}
+  bad:
+    type: command
+    environment: azureml:any:1
+    command: |
+      echo some output
+      echo the reason >&2
+      exit 3
+    inputs: {after: "${{parent.jobs.good.outputs.out}}"}
+    outputs: {out: {type: uri_folder}}
+  after_bad:
+    type: command
+    environment: azureml:any:1
+    command: echo never
+    inputs: {x: "${{parent.jobs.bad.outputs.out}}"}
+    outputs: {out: {type: uri_folder}}
+  after_that:
+    type: command
+    environment: azureml:any:1
+    command: echo never
+    inputs: {x: "${{parent.jobs.after_bad.outputs.out}}"}
+  slow:
+    type: command
+    environment: azureml:any:1
+    command: sleep ${{inputs.seconds}}
+    inputs: {seconds: 0.5}
+    outputs: {out: {type: uri_folder}}
+  after_slow:
+    type: command
+    environment: azureml:any:1
+    command: echo independent
+    inputs: {x: "${{parent.jobs.slow.outputs.out}}"}
+"""
+
+
+def statuses(record):
+    return {name: step.status for name, step in record.steps.items()}
+
+
+def test_failing_step_fails_the_job_and_keeps_what_was_done(machine, write):
+    record, code = machine.run(write("job.yml", FAN), "jobs.slow.inputs.seconds=60")
+
+    assert (record.status, code, record.error) == ("Failed", 1, "bad failed")
+    assert statuses(record) == {
+        "good": "Completed",
+        "bad": "Failed",
+        "after_bad": "NotStarted",
+        "after_that": "NotStarted",
+        "slow": "Canceled",
+        "after_slow": "NotStarted",
+    }
+    bad = record.steps["bad"]
+    assert (bad.exit_code, bad.error) == (3, "exit code 3")
+    assert record.steps["slow"].error == "ended because bad failed"
+    assert Path(bad.log).read_text() == "some output\nthe reason\n"
+    assert record.steps["after_that"].error == "not started: after_bad did not complete"
+    assert (Path(record.outputs["kept"]) / "x.txt").read_text() == "kept\n"
+    by_name = {run.name: run.status for run in machine.backend.runs.values()}
+    assert by_name == {record.name: "FAILED", "good": "FINISHED", "bad": "FAILED", "slow": "KILLED"}
+
+
+def test_independent_steps_go_on_when_asked(machine, write):
+    record = machine.create(write("job.yml", FAN), "settings.continue_on_step_failure=true")
+
+    assert record.status == "Failed"
+    assert statuses(record)["after_slow"] == "Completed"
+    assert statuses(record)["after_bad"] == "NotStarted"
+
+
+def test_steps_run_at_the_same_time(machine, write):
+    # Each waits for the other: one after the other they would not end.
+    jobs = "".join(
+        f"""\
+  {me}:
+    type: command
+    environment: azureml:any:1
+    command: touch $METRICS/{me}; until test -e $METRICS/{other}; do sleep 0.02; done
+    limits: {{timeout: 20}}
+"""
+        for me, other in (("a", "b"), ("b", "a"))
+    )
+
+    assert machine.create(write("job.yml", f"type: pipeline\njobs:\n{jobs}")).status == "Completed"
+
+
+def test_timeout_of_a_step(machine, write):
+    job = write("job.yml", "type: command\ncommand: sleep 60\nenvironment: azureml:any:1\nlimits: {timeout: 1}\n")
+    record = machine.create(job)
+
+    step = record.steps["command"]
+    assert (step.status, step.error) == ("Failed", "ended after its timeout of 1 s")
+
+
+def test_output_file_that_was_not_written_is_missed_by_its_reader(machine, write):
+    job = write(
+        "job.yml",
+        """\
+type: pipeline
+jobs:
+  lazy:
+    type: command
+    environment: azureml:any:1
+    command: "true"
+    outputs: {report: {type: uri_file}}
+  reader:
+    type: command
+    environment: azureml:any:1
+    command: cat ${{inputs.report}}
+    inputs: {report: "${{parent.jobs.lazy.outputs.report}}"}
+""",
+    )
+    record = machine.create(job)
+
+    assert statuses(record) == {"lazy": "Completed", "reader": "Failed"}
+    assert record.steps["reader"].error == "input report: step lazy did not write its output report"
+
+
+def test_invalid_job_leaves_no_trace(machine, write):
+    with pytest.raises(InvalidJobError):
+        machine.create(write("job.yml", FAN.replace("jobs.good", "jobs.none")))
+
+    assert not (machine.home / "jobs").exists()
+
+
+def test_name_that_is_taken_or_no_name(machine, write):
+    job = write("job.yml", "type: command\ncommand: 'true'\nenvironment: azureml:any:1\n")
+
+    assert machine.create(job, name="one").name == "one"
+    with pytest.raises(AmlocalError, match="job 'one' exists already"):
+        machine.create(job, name="one")
+    with pytest.raises(AmlocalError, match="expected letters"):
+        machine.create(job, name="../one")
+    assert {machine.create(job).name for _ in range(3)} == {
+        path.name for path in (machine.home / "jobs").iterdir() if path.name != "one"
+    }
+
+
+def test_workspace_that_does_not_start_fails_the_job(tmp_path, write):
+    class Broken:
+        def connect(self):
+            raise AmlocalError("no workspace today")
+
+    job = write("job.yml", "type: command\ncommand: 'true'\nenvironment: azureml:any:1\n")
+    with pytest.raises(AmlocalError, match="no workspace today"):
+        create_job(Request(job, tmp_path / "home", name="x"), Broken())
+
+    record = json.loads((tmp_path / "home" / "jobs" / "x" / "job.json").read_text())
+    assert (record["status"], record["error"]) == ("Failed", "no workspace today")
+
+
+RUNNER = """\
+import sys
+from pathlib import Path
+
+sys.path.insert(0, {conftest!r})
+from conftest import FileBackend
+
+from amlocal.run.create import Request, create_job
+
+home = Path({home!r})
+record, code = create_job(Request(Path({job!r}), home, name="job", poll_seconds=0.05), FileBackend(home / "metrics"))
+sys.exit(code)
+"""
+
+BUSY = """\
+type: pipeline
+jobs:
+  done:
+    type: command
+    environment: azureml:any:1
+    command: "true"
+  stubborn:
+    type: command
+    environment: azureml:any:1
+    inputs: {after: "${{parent.jobs.done.outputs.artifacts}}"}
+    command: |
+      sleep 300 &
+      echo $! >> $METRICS/pids; echo $$ >> $METRICS/pids
+      wait
+  tune:
+    type: sweep
+    trial:
+      type: command
+      environment: azureml:any:1
+      inputs: {x: {type: number}}
+      command: sleep 30${{inputs.x}} & echo $! >> $METRICS/pids; echo $$ >> $METRICS/pids; wait
+    search_space: {x: {type: choice, values: [1, 2, 3]}}
+    objective: {goal: maximize, primary_metric: score}
+    limits: {max_total_trials: 3, max_concurrent_trials: 1}
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_job_is_canceled_and_leaves_no_process(tmp_path, write, number):
+    home = tmp_path / "home"
+    job = write("job.yml", BUSY)
+    script = RUNNER.format(conftest=str(Path(__file__).parent), home=str(home), job=str(job))
+    process = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+    pids = home / "metrics" / "pids"
+    deadline = time.monotonic() + 30
+    while not pids.exists() or len(pids.read_text().split()) < 4:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+    process.send_signal(number)
+
+    assert process.wait(20) == 128 + number
+    record = json.loads((home / "jobs" / "job" / "job.json").read_text())
+    assert (record["status"], record["error"]) == ("Canceled", f"ended by {number.name}")
+    assert record["steps"]["done"]["status"] == "Completed"
+    assert record["steps"]["stubborn"]["status"] == "Canceled"
+    assert record["steps"]["tune"]["status"] == "Canceled"
+    assert record["steps"]["tune"]["trials"]["0"]["status"] == "Canceled"
+    alive = [int(pid) for pid in pids.read_text().split() if psutil.pid_exists(int(pid))]
+    assert [pid for pid in alive if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE] == []

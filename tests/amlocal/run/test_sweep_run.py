@@ -1,0 +1,179 @@
+"""Sweeps run for real, with trials that are a line of shell."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+SWEEP = """\
+type: pipeline
+outputs:
+  best: {type: uri_folder}
+jobs:
+  tune:
+    type: sweep
+    trial:
+      type: command
+      environment: azureml:any:1
+      inputs:
+        x: {type: number}
+      outputs:
+        model: {type: uri_folder}
+      command: |
+COMMAND
+    search_space:
+      x: {type: choice, values: [1, 2, 3, 4]}
+    sampling_algorithm: grid
+    objective: {goal: maximize, primary_metric: score}
+    limits: {max_total_trials: 4, max_concurrent_trials: 2}
+    outputs:
+      model: ${{parent.outputs.best}}
+"""
+
+
+@pytest.fixture
+def sweep(write):
+    def make(command: str) -> Path:
+        indented = "\n".join(f"        {line}" for line in command.splitlines())
+        return write("job.yml", SWEEP.replace("COMMAND", indented))
+
+    return make
+
+
+GOOD = "echo ${{inputs.x}} >> $METRICS/$MLFLOW_RUN_ID.score; echo ${{inputs.x}} > ${{outputs.model}}/x.txt"
+
+
+def test_best_trials_outputs_and_the_table(machine, sweep):
+    record = machine.create(sweep(GOOD))
+
+    step = record.steps["tune"]
+    assert (step.best_trial, step.primary_metric) == (3, "score")
+    assert (Path(record.outputs["best"]) / "x.txt").read_text() == "4\n"
+    folder = machine.home / "jobs" / record.name / "steps" / "tune"
+    assert (folder / "outputs" / "model" / "x.txt").read_text() == "4\n"
+    table = json.loads((folder / "trials.json").read_text())
+    assert [(row["parameters"], row["best"], row["curve"], row["status"]) for row in table] == [
+        ({"x": x}, x, [x], "Completed") for x in (1, 2, 3, 4)
+    ]
+    assert all(row["seconds"] > 0 for row in table)
+    assert [(folder / "trials" / str(n) / "outputs" / "model" / "x.txt").read_text() for n in range(4)] == [
+        f"{x}\n" for x in (1, 2, 3, 4)
+    ]
+
+
+def test_runs_nest_pipeline_step_trial(machine, sweep):
+    record = machine.create(sweep(GOOD))
+    runs = machine.backend.runs
+
+    step = runs[record.steps["tune"].run_id]
+    assert (step.name, step.parent, step.status) == ("tune", record.run_id, "FINISHED")
+    trials = [run for run in runs.values() if run.parent == record.steps["tune"].run_id]
+    assert sorted(run.name for run in trials) == ["tune-0", "tune-1", "tune-2", "tune-3"]
+    assert json.loads(trials[0].tags["hyperparameters"]) in [{"x": x} for x in (1, 2, 3, 4)]
+
+
+def test_minimize_takes_the_best_value_of_the_curve(machine, sweep):
+    command = "for v in 9 ${{inputs.x}} 9; do echo $v >> $METRICS/$MLFLOW_RUN_ID.score; done"
+    record = machine.create(sweep(command), "jobs.tune.objective.goal=minimize")
+
+    assert record.steps["tune"].best_trial == 0
+    assert record.steps["tune"].trials[0].curve == (9, 1, 9)
+
+
+def test_a_trial_that_logs_not_a_number_is_never_best(machine, sweep):
+    command = "if test ${{inputs.x}} = 4; then echo nan; else echo ${{inputs.x}}; fi >> $METRICS/$MLFLOW_RUN_ID.score"
+
+    assert machine.create(sweep(command)).steps["tune"].best_trial == 2
+
+
+def test_failed_trials_do_not_end_the_sweep(machine, sweep):
+    record = machine.create(sweep("test ${{inputs.x}} = 2 || { echo broken; exit 5; }\n" + GOOD))
+
+    step = record.steps["tune"]
+    assert (step.status, step.best_trial) == ("Completed", 1)
+    assert [trial.status for _, trial in sorted(step.trials.items())] == ["Failed", "Completed", "Failed", "Failed"]
+    assert step.trials[0].reason == "exit code 5: broken"
+
+
+def test_all_trials_failed(machine, sweep):
+    step = machine.create(sweep("exit 5")).steps["tune"]
+
+    assert step.status == "Failed"
+    assert step.error.startswith("all trials failed; trial 0: exit code 5; its log: ")
+
+
+def test_nobody_logs_the_metric(machine, sweep):
+    step = machine.create(sweep("echo 1 > $METRICS/$MLFLOW_RUN_ID.accuracy")).steps["tune"]
+
+    assert step.status == "Failed"
+    assert step.error == "no trial logged the primary metric 'score'; trial 0 logged accuracy"
+
+
+def test_trial_timeout(machine, sweep):
+    record = machine.create(sweep("test ${{inputs.x}} != 1 || sleep 60\n" + GOOD), "jobs.tune.limits.trial_timeout=1")
+
+    trials = record.steps["tune"].trials
+    assert (trials[0].status, trials[0].reason) == ("Canceled", "the trial's timeout of 1 s passed")
+    assert record.status == "Completed"
+
+
+def test_timeout_of_the_sweep_cancels_it(machine, sweep):
+    record = machine.create(sweep("sleep 60"), "jobs.tune.limits.timeout=1")
+
+    step = record.steps["tune"]
+    assert (record.status, step.status, step.error) == (
+        "Failed",
+        "Canceled",
+        "the sweep's timeout of 1 s passed",
+    )
+    assert {trial.status for trial in step.trials.values()} == {"Canceled"}
+
+
+def test_bandit_ends_a_running_trial(machine, sweep):
+    # Trial 0 finishes with 10; the next ones would run for a minute if nobody ended them.
+    command = """\
+if test ${{inputs.x}} = 1; then echo 10 > $METRICS/$MLFLOW_RUN_ID.score; exit; fi
+until test -s $METRICS/first; do ls $METRICS/*.score > $METRICS/first; sleep 0.05; done
+echo 1 > $METRICS/$MLFLOW_RUN_ID.score
+sleep 60"""
+    record = machine.create(sweep(command), "jobs.tune.early_termination={type: bandit, slack_amount: 5}")
+
+    trials = record.steps["tune"].trials
+    assert {trial.status for number, trial in trials.items() if number} == {"Canceled"}
+    assert trials[1].reason == ("bandit at interval 1: best 1 is beyond 5, which slack amount 5 allows from 10")
+    run = machine.backend.runs[trials[1].run_id]
+    assert (run.status, run.tags["amlocal.reason"]) == ("KILLED", trials[1].reason)
+    assert record.steps["tune"].best_trial == 0
+
+
+def test_concurrent_trials_share_the_cores(machine, sweep, monkeypatch):
+    monkeypatch.setattr("amlocal.run.create.cores", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    command = "echo $OMP_NUM_THREADS > ${{outputs.model}}/threads\n" + GOOD
+
+    record = machine.create(sweep(command))
+    assert (Path(record.outputs["best"]) / "threads").read_text() == "4\n"
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    record = machine.create(sweep(command), rerun=True)
+    assert (Path(record.outputs["best"]) / "threads").read_text() == "3\n"
+
+
+def test_no_more_trials_at_a_time_than_cores(machine, sweep, monkeypatch):
+    monkeypatch.setattr("amlocal.run.create.cores", lambda: 1)
+    command = "mkdir $METRICS/alone && sleep 0.05 && rmdir $METRICS/alone\n" + GOOD
+    record = machine.create(sweep(command))
+
+    assert {trial.status for trial in record.steps["tune"].trials.values()} == {"Completed"}
+    assert any(name.startswith("max_concurrent_trials 2, capped at 1 core") for name in record.ignored)
+
+
+def test_two_runs_try_the_same_parameters(machine, sweep):
+    overrides = [
+        "jobs.tune.sampling_algorithm=random",
+        "jobs.tune.search_space.x={type: uniform, min_value: 0, max_value: 1}",
+    ]
+    runs = [machine.create(sweep(GOOD), *overrides, rerun=True) for _ in range(2)]
+
+    tried = [{n: t.parameters for n, t in run.steps["tune"].trials.items()} for run in runs]
+    assert tried[0] == tried[1]
+    assert len({trial["x"] for trial in tried[0].values()}) == 4
