@@ -12,6 +12,7 @@ from finetune.errors import InputError
 from finetune.files import read_json, write_json
 
 MANIFEST = "dataset.json"
+TEST_FILE = "test.parquet"
 FORMAT = 1
 
 

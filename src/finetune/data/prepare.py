@@ -8,7 +8,7 @@ from pathlib import Path
 from finetune.checkpoints import resolve_checkpoint
 from finetune.data.columns import LABEL, Examples, select_examples
 from finetune.data.labels import parse_label_mapping
-from finetune.data.manifest import DatasetManifest, SplitSummary, examples_sha256, write_manifest
+from finetune.data.manifest import TEST_FILE, DatasetManifest, SplitSummary, examples_sha256, write_manifest
 from finetune.data.sources import HubDataset, read_hub, read_path
 from finetune.data.splits import check_labels, complete_splits
 from finetune.data.tokenise import (
@@ -22,7 +22,6 @@ from finetune.data.tokenise import (
 from finetune.tasks import task_named
 
 LOGGER = logging.getLogger(__name__)
-TEST_FILE = "test.parquet"
 
 
 @dataclass(frozen=True)

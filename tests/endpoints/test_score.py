@@ -1,0 +1,92 @@
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+SCORE = Path(__file__).parents[2] / "endpoints" / "text-classifier" / "score.py"
+
+
+@pytest.fixture(scope="module")
+def score():
+    spec = importlib.util.spec_from_file_location("score", SCORE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def ready(score, trained_model: Path):
+    import os
+
+    before = os.environ.get("AZUREML_MODEL_DIR")
+    os.environ["AZUREML_MODEL_DIR"] = str(trained_model.parent)
+    try:
+        score.init()
+    finally:
+        os.environ.pop("AZUREML_MODEL_DIR")
+        if before is not None:
+            os.environ["AZUREML_MODEL_DIR"] = before
+    return score
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        ["my password is broken", "the parcel is late"],
+        [{"text": "my password is broken"}, {"text": "the parcel is late"}],
+        {"columns": ["text"], "data": [["my password is broken"], ["the parcel is late"]]},
+        {"columns": ["text"], "index": [0, 1], "data": [["my password is broken"], ["the parcel is late"]]},
+    ],
+)
+def test_every_form_of_request_gets_the_same_answer(ready, data: object) -> None:
+    answer = ready.run(json.dumps({"input_data": data}))
+    assert [row["label"] for row in answer] == ["account", "delivery"]
+    for row in answer:
+        assert row["score"] == max(row["probabilities"].values()) == row["probabilities"][row["label"]]
+        assert sum(row["probabilities"].values()) == pytest.approx(1)
+    json.dumps(answer, allow_nan=False)
+
+
+def test_unusual_texts_are_answered(ready) -> None:
+    texts = ["", "🙂", "a" * 50_000, "\x00", "<script>", "مرحبا"]
+    assert len(ready.run(json.dumps({"input_data": texts}))) == len(texts)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("{", "the body is not JSON"),
+        (b"\xff", "the body is not JSON"),
+        ("[]", 'expected a JSON object with the key "input_data"'),
+        ('{"data": []}', 'the key "input_data"'),
+        ('{"input_data": []}', "found 0 rows; expected 1 to"),
+        ('{"input_data": "text"}', "neither a list of rows nor"),
+        ('{"input_data": [1]}', "row 1: expected exactly the columns text"),
+        ('{"input_data": ["a", {"text": 1}]}', "row 2: text is not a string"),
+        ('{"input_data": [{"text": "a", "more": "b"}]}', "row 1: expected exactly the columns text"),
+        ('{"input_data": {"columns": ["text"]}}', 'needs the lists "columns" and "data"'),
+        ('{"input_data": {"columns": ["text"], "data": [["a", "b"]]}}', 'each entry of "data" needs 1 values'),
+        ('{"input_data": {"columns": ["body"], "data": [["a"]]}}', "expected exactly the columns text"),
+        (json.dumps({"input_data": ["x" * 100_001]}), "text has 100001 characters"),
+        (json.dumps({"input_data": ["x"] * 1001}), "found 1001 rows"),
+    ],
+)
+def test_a_bad_request_is_status_400_with_the_reason(ready, body: str | bytes, message: str) -> None:
+    answer = ready.run(body)
+    assert answer.status_code == 400
+    assert message in answer.get_json()["error"]
+
+
+def test_pairs_need_both_columns(score) -> None:
+    columns = ["text", "text_pair"]
+    frame = score.parse_request('{"input_data": [{"text_pair": "b", "text": "a"}]}', columns)
+    assert frame.to_dict(orient="records") == [{"text": "a", "text_pair": "b"}]
+    with pytest.raises(score.RequestError, match="row 1: expected exactly the columns text, text_pair"):
+        score.parse_request('{"input_data": ["a"]}', columns)
+
+
+def test_a_folder_without_a_model_stops_the_server(score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZUREML_MODEL_DIR", str(tmp_path))
+    with pytest.raises(RuntimeError, match="0 files named MLmodel; expected 1"):
+        score.init()
