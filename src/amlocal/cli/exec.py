@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import sys
+from pathlib import Path
 
 from amlocal.errors import AmlocalError
 
@@ -27,8 +29,10 @@ def execute(arguments: argparse.Namespace) -> int:
     command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     if not command:
         raise AmlocalError("exec needs a command, as in: amlocal exec -- mlflow runs list")
-    program = shutil.which(command[0])
+    # The calling interpreter's own programs come first, as for the steps of a job.
+    search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    program = shutil.which(command[0], path=search)
     if program is None:
         raise AmlocalError(f"{command[0]}: command not found")
-    environment = {**os.environ, **start(arguments.home).client_environment()}
+    environment = {**os.environ, **start(arguments.home).client_environment(), "PATH": search}
     os.execvpe(program, command, environment)  # noqa: S606 - the user's own command, with no shell in between

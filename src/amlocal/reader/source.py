@@ -117,7 +117,7 @@ def load(path: Path) -> Located:
         root = loader.get_single_node()
         if root is None:
             raise UnreadableError(start, "yaml", "the file is empty")
-        return _locate(loader, root, path, start)
+        return _locate(loader, root, path, Place(path, root.start_mark.line + 1))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(path, mark.line + 1 if mark else 1)
