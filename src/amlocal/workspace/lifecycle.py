@@ -15,7 +15,8 @@ from amlocal.workspace.connection import WorkspaceConnection
 from amlocal.workspace.daemon_record import DaemonRecord, read_record
 from amlocal.workspace.layout import Layout
 
-START_SECONDS = 60.0
+# Usually 3 seconds; a machine that is busy training may need many more.
+START_SECONDS = 120.0
 STOP_SECONDS = 20.0
 LOCK_SECONDS = START_SECONDS + STOP_SECONDS
 LOG_LINES = 20

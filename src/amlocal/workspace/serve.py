@@ -34,7 +34,7 @@ from amlocal.workspace.online_endpoints import OnlineEndpoints
 from amlocal.workspace.operations import Operations
 from amlocal.workspace.store import Store
 
-MLFLOW_READY_SECONDS = 60.0
+MLFLOW_READY_SECONDS = 110.0
 MLFLOW_STOP_SECONDS = 5.0
 REQUEST_STOP_SECONDS = 5
 BACKLOG = 512
