@@ -10,13 +10,54 @@ from collections.abc import Callable, Iterator
 
 from amlocal.reader.expressions import Kind, Template, references
 from amlocal.reader.literals import fit
-from amlocal.reader.model import ARTIFACTS, LITERAL_TYPES, CommandNode, Graph, Job, Node, PipelineNode
+from amlocal.reader.model import (
+    ARTIFACTS,
+    LITERAL_TYPES,
+    CommandNode,
+    ExpressionBinding,
+    Graph,
+    Job,
+    Node,
+    PipelineNode,
+)
 from amlocal.reader.source import Place, Problem
 
 
 def check_job(job: Job) -> list[Problem]:
     """Run every rule over every graph and node of a job, nested ones included."""
-    return list(_check_graph(job.graph, standalone=job.kind != "pipeline"))
+    standalone = job.kind != "pipeline"
+    problems = list(_check_graph(job.graph, standalone))
+    return problems if standalone else [*problems, *_unused_override(job.graph)]
+
+
+def unused(graph: Graph) -> Iterator[tuple[str, Place]]:
+    """Name a pipeline's inputs that no node uses and outputs that no node writes, with their places.
+
+    Azure ML accepts both, so they are no problems; but whoever runs the job should know.
+    """
+    used: set[str] = set()
+    written: set[str] = set()
+    for node in graph.nodes.values():
+        for given in node.inputs.values():
+            if isinstance(given, ExpressionBinding):
+                found = references(given.template)
+                used.update(reference.name for reference, _ in found if reference.kind is Kind.PARENT_INPUT)
+        for output in node.outputs.values():
+            if output.target is not None and output.target.reference is not None:
+                written.add(output.target.reference.name)
+    for name, spec in graph.inputs.items():
+        if name not in used:
+            yield f"input {name}, used by no node,", spec.place
+    for name, output_spec in graph.outputs.items():
+        if name not in written:
+            yield f"output {name}, written by no node,", output_spec.place
+
+
+def _unused_override(graph: Graph) -> Iterator[Problem]:
+    """What ``--set`` puts in for nobody is a slip of the pen."""
+    for name, place in unused(graph):
+        if place.option is not None:
+            yield Problem(place, "unused", f"{name} has no effect; inputs: {', '.join(graph.inputs)}")
 
 
 def _check_graph(graph: Graph, standalone: bool) -> Iterator[Problem]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from amlocal.reader.check import unused
 from amlocal.reader.command import ignore_machine, read_command
 from amlocal.reader.graph import lone_node, read_nodes, resolve_component
 from amlocal.reader.inputs import read_given, read_output, read_spec
@@ -57,6 +58,9 @@ def _job(root: Located, path: Path, report: Report) -> Job:
     else:
         graph, inputs, settings = _lone(section, kind, label), {}, Settings()
     section.finish()
+    if kind == "pipeline":
+        for setting, place in unused(graph):
+            report.ignore(setting, place)
     return Job(
         kind=kind,
         file=path,

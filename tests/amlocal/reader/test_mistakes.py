@@ -367,5 +367,7 @@ def test_all_problems_are_reported_at_once(tmp_path):
 def test_problem_of_an_override_names_the_option(tmp_path):
     with pytest.raises(InvalidJobError, match=r"job\.yml:18: value: input 'epochs': expected at most 10, found 20"):
         read_plan(project(tmp_path), ["inputs.epochs=20"])
+    with pytest.raises(InvalidJobError, match=r"--set inputs\.epoch=2: unused: input epoch, used by no node"):
+        read_plan(project(tmp_path), ["inputs.epoch=2"])
     with pytest.raises(InvalidJobError, match=r"--set jobs\.train\.inputs\.kind=tiny: value"):
         read_plan(project(tmp_path), ["jobs.train.inputs.kind=tiny"])

@@ -59,6 +59,21 @@ def test_settings_without_meaning_here_are_named_once_with_their_place():
     }
 
 
+def test_inputs_and_outputs_for_nobody_are_named(tmp_path):
+    path = tmp_path / "job.yml"
+    text = (JOBS / "chain" / "job.yml").read_text()
+    path.write_text(text.replace("outputs:\n", "inputs:\n  more: 1\noutputs:\n  none: {type: uri_file}\n", 1))
+
+    plan = read_plan(path)
+
+    assert {name: place.line for name, place in plan.job.ignored.items()} == {
+        "settings default_compute": 3,
+        "input more, used by no node,": 5,
+        "output none, written by no node,": 7,
+    }
+    assert plan.outputs["none"] is None
+
+
 def test_environment_definition_holds_the_conda_file_but_not_where_it_lies():
     job = read_plan(JOBS / "environments" / "job.yml").job
     environment = job.graph.nodes["from_file"].component.environment
