@@ -101,7 +101,8 @@ def _node(
         message = f"node {name!r}: type {kind!r} is not supported yet; supported: {', '.join(_NODE_TYPES)}"
         raise UnreadableError(section.place, "not-supported", message)
     section.skip("$schema", "name", "display_name", "description", "tags", "properties", "comment", "experiment_name")
-    given = {key: read_given(key, value, report) for key, value in section.entries("inputs").items()}
+    stated = {key: value for key, value in section.entries("inputs").items() if value.value is not None}
+    given = {key: read_given(key, value, report) for key, value in stated.items()}
     written = {
         key: read_output(key, value, report, parents)
         for key, value in section.entries("outputs").items()

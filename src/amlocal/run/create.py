@@ -8,7 +8,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,7 +100,10 @@ def create_job(
         journal.job(status=CANCELED, ended=time.time(), pid=None, error=f"ended by {signals[-1].name}")
         return journal.record, 128 + signals[-1]
     except BaseException as error:
-        journal.job(status=FAILED, ended=time.time(), pid=None, error=str(error) or type(error).__name__)
+        with suppress(OSError):  # a full disk, say, is no reason to hide what went wrong
+            journal.job(status=FAILED, ended=time.time(), pid=None, error=str(error) or type(error).__name__)
+        if isinstance(error, OSError):
+            raise AmlocalError(f"job {folder.name} cannot go on: {error}") from error
         raise
     return journal.record, 0 if journal.record.status == COMPLETED else 1
 

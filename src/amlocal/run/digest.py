@@ -56,7 +56,13 @@ class DigestCache:
         """
         if path.is_file():
             return self.file(path)
-        return combined({name: self.file(file) for name, file in walk(path)})
+        return combined({name: self._entry(file) for name, file in walk(path)})
+
+    def _entry(self, path: Path) -> str:
+        if path.is_file():
+            return self.file(path)
+        # A dangling link, a socket, a pipe: all there is to it is what it is.
+        return f"link to {path.readlink()}" if path.is_symlink() else "special file"
 
 
 def walk(root: Path) -> Iterator[tuple[str, Path]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from amlocal.errors import AmlocalError
 from amlocal.reader.model import LiteralBinding, PathBinding
 from amlocal.reader.plan import Plan, Source, Step
 from amlocal.run.digest import combined
-from amlocal.run.records import CANCELED, FAILED
+from amlocal.run.records import CANCELED, ENDED, FAILED
 from amlocal.run.reuse import Output
 from amlocal.run.services import Given, Services
 from amlocal.run.snapshot import Snapshot, take
@@ -86,15 +87,18 @@ class Engine:
         return left
 
     async def _step(self, step: Step, snapshot: Snapshot) -> Outputs | None:
+        journal = self._services.journal
         try:
             given = await asyncio.to_thread(self._given, step)
+            return await run_step(step, snapshot, given, self._services)
         except (AmlocalError, OSError) as error:
-            self._services.journal.step(step.name, status=FAILED, error=str(error))
+            journal.step(step.name, status=FAILED, error=str(error), ended=time.time())
             return None
-        except asyncio.CancelledError:
-            self._services.journal.step(step.name, status=CANCELED, error="the job was canceled")
+        except asyncio.CancelledError as error:
+            if journal.record.steps[step.name].status not in ENDED:
+                reason = str(error) or "the job was canceled"
+                journal.step(step.name, status=CANCELED, error=reason, ended=time.time())
             raise
-        return await run_step(step, snapshot, given, self._services)
 
     def _given(self, step: Step) -> dict[str, Given]:
         return {name: self._value(name, source) for name, source in step.inputs.items()}

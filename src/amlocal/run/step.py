@@ -41,7 +41,9 @@ async def run_step(
         Its outputs; None when it failed, which the journal then says.
 
     Raises:
-        asyncio.CancelledError: when canceled; the journal says so.
+        asyncio.CancelledError: when canceled.
+        AmlocalError: when MLflow cannot be reached.
+        OSError: when its folders cannot be made or its outputs cannot be read.
     """
     fingerprint = fingerprint_of(step, snapshot, given, services)
     identity = f"{services.identity}#{step.name}"
@@ -132,15 +134,15 @@ async def _run(
     try:
         paths, changes = await _command_or_sweep(step, snapshot, given, folder, run_id, services)
         outputs = await asyncio.to_thread(_digested, paths, services)
-    except asyncio.CancelledError as error:
-        journal.step(name, status=CANCELED, error=str(error) or "the job was canceled", ended=time.time())
+    except asyncio.CancelledError:
         await _end_run(run_id, KILLED, services)
         raise
-    except (OSError, AmlocalError) as error:
-        await _fail(name, run_id, {"status": FAILED, "error": str(error)}, services)
-        return None
+    except (OSError, AmlocalError):
+        await _end_run(run_id, RUN_FAILED, services)
+        raise
     if changes["status"] != COMPLETED:
-        await _fail(name, run_id, changes, services)
+        journal.step(name, ended=time.time(), **changes)
+        await _end_run(run_id, KILLED if changes["status"] == CANCELED else RUN_FAILED, services)
         return None
     await _end_run(run_id, FINISHED, services)
     if step.node.component.deterministic:
@@ -154,11 +156,6 @@ async def _run(
     listed = {output: str(value.path) for output, value in outputs.items()}
     journal.step(name, outputs=listed, ended=time.time(), **changes)
     return outputs
-
-
-async def _fail(name: str, run_id: str, changes: Mapping[str, Any], services: Services) -> None:
-    services.journal.step(name, ended=time.time(), **changes)
-    await _end_run(run_id, KILLED if changes["status"] == CANCELED else RUN_FAILED, services)
 
 
 async def _end_run(run_id: str, status: str, services: Services) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from amlocal.errors import AmlocalError
@@ -38,7 +39,11 @@ class Tracking(Protocol):
 
 
 class MlflowTracking:
-    """Runs in an MLflow server, through mlflow's own client."""
+    """Runs in an MLflow server, through mlflow's own client.
+
+    Raises:
+        AmlocalError: from every method, when the server refuses or cannot be reached after mlflow's retries.
+    """
 
     def __init__(self, uri: str, token: str | None = None) -> None:
         # Read by mlflow's client at each request; there is no parameter for it.
@@ -53,38 +58,53 @@ class MlflowTracking:
 
     def experiment(self, name: str) -> str:
         """See ``Tracking``."""
-        from mlflow.exceptions import MlflowException
-
-        found = self._client.get_experiment_by_name(name)
-        if found is not None:
-            if found.lifecycle_stage == "deleted":
-                raise AmlocalError(f"MLflow experiment {name!r} is deleted; restore it or use another name")
-            return str(found.experiment_id)
-        try:
-            return str(self._client.create_experiment(name))
-        except MlflowException as error:
-            found = self._client.get_experiment_by_name(name)  # another job made it in between
-            if found is None:
-                raise AmlocalError(f"MLflow experiment {name!r} cannot be made: {error}") from None
-            return str(found.experiment_id)
+        with _explained():
+            found = self._client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                with _explained():
+                    return str(self._client.create_experiment(name))
+            except AmlocalError:
+                with _explained():  # another job may have made it in between
+                    found = self._client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+        if found.lifecycle_stage == "deleted":
+            raise AmlocalError(f"MLflow experiment {name!r} is deleted; restore it or use another name")
+        return str(found.experiment_id)
 
     def start_run(self, experiment: str, name: str, parent: str | None, tags: Mapping[str, str]) -> str:
         """See ``Tracking``."""
         nested = {"mlflow.parentRunId": parent} if parent is not None else {}
-        run = self._client.create_run(experiment, run_name=name, tags={**tags, **nested})
+        with _explained():
+            run = self._client.create_run(experiment, run_name=name, tags={**tags, **nested})
         return str(run.info.run_id)
 
     def end_run(self, run_id: str, status: str, tags: Mapping[str, str]) -> None:
         """See ``Tracking``."""
-        for key, value in tags.items():
-            self._client.set_tag(run_id, key, value)
-        self._client.set_terminated(run_id, status=status)
+        with _explained():
+            for key, value in tags.items():
+                self._client.set_tag(run_id, key, value)
+            self._client.set_terminated(run_id, status=status)
 
     def curve(self, run_id: str, metric: str) -> tuple[float, ...]:
         """See ``Tracking``."""
-        points = self._client.get_metric_history(run_id, metric)
+        with _explained():
+            points = self._client.get_metric_history(run_id, metric)
         return tuple(float(point.value) for point in sorted(points, key=lambda p: (p.timestamp, p.step)))
 
     def metrics_of(self, run_id: str) -> tuple[str, ...]:
         """See ``Tracking``."""
-        return tuple(sorted(self._client.get_run(run_id).data.metrics))
+        with _explained():
+            return tuple(sorted(self._client.get_run(run_id).data.metrics))
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+
+    try:
+        yield
+    except (MlflowException, RequestException) as error:
+        raise AmlocalError(f"MLflow: {error}") from None

@@ -140,10 +140,10 @@ class SweepRun:
         tags = {"hyperparameters": json.dumps(dict(parameters)), "amlocal.trial": str(number)}
         name = f"{self._name}-{number}"
         experiment = self._services.context.experiment_id
-        run_id = await asyncio.to_thread(tracking.start_run, experiment, name, self._run_id, tags)
-        execution = self._execution(number, parameters, run_id)
-        self._put(dataclasses.replace(self._trials[number], run_id=run_id, log=str(execution.folder.log)))
         try:
+            run_id = await asyncio.to_thread(tracking.start_run, experiment, name, self._run_id, tags)
+            execution = self._execution(number, parameters, run_id)
+            self._put(dataclasses.replace(self._trials[number], run_id=run_id, log=str(execution.folder.log)))
             result = await execute(execution, self._services.context)
             status, reason = self._status(result, execution)
         except asyncio.CancelledError:
@@ -157,7 +157,10 @@ class SweepRun:
 
     async def _end(self, number: int, status: str, reason: str | None) -> None:
         tracking, trial = self._services.tracking, self._trials[number]
-        run_id = trial.run_id or ""
+        run_id = trial.run_id
+        if run_id is None:  # canceled before it had one
+            self._put(dataclasses.replace(trial, status=status, reason=reason, ended=time.time()))
+            return
         run_status = {COMPLETED: FINISHED, CANCELED: KILLED}.get(status, RUN_FAILED)
         note = {} if reason is None else {"amlocal.reason": reason}
         self._put(self._with_curve(trial, await asyncio.to_thread(tracking.curve, run_id, self._metric)))
