@@ -112,7 +112,7 @@ def trial_line(trial: TrialRecord, now: float) -> str:
 
 def summary(record: JobRecord, console: Console) -> None:
     """Print how a job ended: its tree, what failed and why, and where its outputs are."""
-    console.print(tree(record, time.time()), soft_wrap=True)
+    console.print(tree(record, time.time()), soft_wrap=not console.is_terminal)
     for step in record.steps.values():
         if step.status == FAILED:
             _explain_failure(step, console)
