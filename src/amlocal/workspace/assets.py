@@ -1,5 +1,6 @@
 """Versioned assets: one set of routes for all kinds, and a table that says how the kinds differ."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from amlocal.workspace.datastores import pending_upload
 from amlocal.workspace.errors import ArmError, bad_request, conflict, not_found
 from amlocal.workspace.store import Json, Resource, Store
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 Check = Callable[[Json], None]
 
 
@@ -107,6 +109,10 @@ def asset_routes(store: Store, kind: AssetKind, key: str) -> list[Route]:
 
     async def put_version(request: Request) -> Response:
         name, version = request.path_params["name"], request.path_params["version"]
+        for part in (name, version):
+            # Also keeps names from leading out of the folders that are named after them.
+            if NAME.fullmatch(part) is None:
+                raise bad_request(f"{part!r} is no name or version; expected letters, digits, '-', '_' and '.'.")
         body = await read_json(request)
         existing = store.get(versions_of(request), version)
         if existing is not None:

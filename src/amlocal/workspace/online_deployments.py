@@ -1,12 +1,7 @@
 """Online deployments as Azure Resource Manager has them: provision, logs, delete."""
 
-import asyncio
 import logging
-import shutil
-import sys
-import uuid
 from dataclasses import dataclass
-from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -15,18 +10,16 @@ from starlette.routing import Route
 from amlocal.endpoints.deployment import tail
 from amlocal.endpoints.instance import ProvisioningError
 from amlocal.endpoints.serving import Serving
-from amlocal.endpoints.spec import DeploymentSpec
 from amlocal.workspace import names
-from amlocal.workspace.arm_shapes import arm_resource, parse_asset_id
+from amlocal.workspace.arm_shapes import arm_resource
 from amlocal.workspace.assets import read_json
-from amlocal.workspace.blobs import BlobStore
 from amlocal.workspace.deployment_body import DeploymentRequest, parse_deployment
+from amlocal.workspace.deployment_files import DeploymentFiles, remove_other_snapshots
 from amlocal.workspace.errors import ArmError, bad_request, conflict, not_found
-from amlocal.workspace.folders import build_folder, code_files, model_files
-from amlocal.workspace.layout import Layout
 from amlocal.workspace.online_endpoints import (
     BUSY,
     OnlineEndpoints,
+    check_name,
     deployments_of,
     provisioned_of,
     provisioning_state,
@@ -45,16 +38,14 @@ class OnlineDeployments:
 
     Attributes:
         store: Where they are kept.
-        blobs: Where models and code are kept.
-        layout: Where their folders and logs are made.
+        files: Lays out their models, code and logs.
         endpoints: The endpoints they belong to.
         serving: Runs them.
         operations: Where long work is registered.
     """
 
     store: Store
-    blobs: BlobStore
-    layout: Layout
+    files: DeploymentFiles
     endpoints: OnlineEndpoints
     serving: Serving
     operations: Operations
@@ -92,8 +83,8 @@ class OnlineDeployments:
         if provisioned is None:
             return
         try:
-            spec = await self._prepare(endpoint, deployment.name, parse_deployment(provisioned.body))
-            _remove_other_snapshots(spec.app_root)
+            spec = await self.files.prepare(endpoint, deployment.name, parse_deployment(provisioned.body))
+            remove_other_snapshots(spec.app_root)
             await self.serving.restore(spec)
         except (ArmError, OSError) as error:
             log.error("deployment %s/%s cannot be started again: %s", endpoint, deployment.name, error)
@@ -109,6 +100,7 @@ class OnlineDeployments:
 
     async def _put(self, request: Request) -> Response:
         endpoint, name = request.path_params["endpoint"], request.path_params["deployment"]
+        check_name("deployment", name)
         body = await read_json(request)
         if provisioning_state(self.endpoints.find(endpoint)) == "Deleting":
             raise conflict(f"Endpoint {endpoint} is being deleted.")
@@ -116,7 +108,7 @@ class OnlineDeployments:
         if existing is not None and provisioning_state(existing) in BUSY:
             raise conflict(f"Deployment {name} is in state {provisioning_state(existing)}; wait for it first.")
         wanted = parse_deployment(body)
-        self._check_references(wanted)
+        self.files.check_references(wanted)
         body["properties"] |= {"provisioningState": "Creating" if existing is None else "Updating"}
         deployment = self.store.put(deployments_of(endpoint), name, body)
         headers = self.operations.begin(self._provision(endpoint, name, wanted, body))
@@ -140,17 +132,17 @@ class OnlineDeployments:
     async def _get_logs(self, request: Request) -> Response:
         deployment = self._find(request)
         wanted = await request.json()
-        path = self._folder(request.path_params["endpoint"], deployment.name) / "console.log"
+        path = self.files.log(request.path_params["endpoint"], deployment.name)
         return JSONResponse({"content": tail(path, int(wanted.get("tail") or LOG_LINES))})
 
     async def _provision(self, endpoint: str, name: str, wanted: DeploymentRequest, body: Json) -> None:
         """Start a deployment; what ran under its name before goes on if that fails."""
         state = "Failed"
         try:
-            spec = await self._prepare(endpoint, name, wanted)
+            spec = await self.files.prepare(endpoint, name, wanted)
             await self.serving.deploy(spec)
             self.store.put(provisioned_of(endpoint), name, body)
-            _remove_other_snapshots(spec.app_root)
+            remove_other_snapshots(spec.app_root)
             state = "Succeeded"
         except ArmError as error:
             raise ProvisioningError(error.message) from error
@@ -165,7 +157,7 @@ class OnlineDeployments:
         with self.store.transaction():
             self.store.delete(provisioned_of(endpoint), name)
             self.store.delete(deployments_of(endpoint), name)
-        shutil.rmtree(self._folder(endpoint, name), ignore_errors=True)
+        self.files.remove(endpoint, name)
 
     def _find(self, request: Request) -> Resource:
         endpoint, name = request.path_params["endpoint"], request.path_params["deployment"]
@@ -181,72 +173,6 @@ class OnlineDeployments:
             return
         properties = deployment.body["properties"] | {"provisioningState": state}
         self.store.put(deployments_of(endpoint), name, {**deployment.body, "properties": properties})
-
-    def _check_references(self, wanted: DeploymentRequest) -> None:
-        """Refuse what the deployment refers to and the workspace does not have."""
-        for kind, reference in (("codes", wanted.code), ("models", wanted.model), ("environments", wanted.environment)):
-            # Environments of Azure's own registries have no meaning here and are not looked up.
-            if reference is not None and not reference.startswith("azureml://registries/"):
-                self._asset(kind, reference)
-
-    def _asset(self, collection: str, reference: str) -> tuple[str, str, Json]:
-        asset = parse_asset_id(reference, collection)
-        if asset is None:
-            raise bad_request(f"{reference!r} is no reference to {collection}; expected name:version or an ARM id.")
-        resource = self.store.get(f"{collection}/{asset[0]}/versions", asset[1])
-        if resource is None:
-            raise not_found(f"{collection.removesuffix('s')} {asset[0]}:{asset[1]}")
-        return (*asset, resource.body["properties"])
-
-    def _folder(self, endpoint: str, name: str) -> Path:
-        return self.layout.deployments / endpoint / name
-
-    async def _prepare(self, endpoint: str, name: str, wanted: DeploymentRequest) -> DeploymentSpec:
-        """Lay out a deployment's files."""
-        folder = self._folder(endpoint, name)
-        _, _, code = self._asset("codes", wanted.code)
-        # A copy, for a script may write next to itself; a fresh one, for the previous one may still be
-        # running.
-        snapshot = folder / "code" / uuid.uuid4().hex
-        await asyncio.to_thread(build_folder, snapshot, code_files(self.blobs, code["codeUri"]), link=False)
-        if not (snapshot / wanted.scoring_script).is_file():
-            raise bad_request(f"The code has no scoring script {wanted.scoring_script}.")
-        model_dir = None
-        if wanted.model is not None:
-            model_name, version, model = self._asset("models", wanted.model)
-            model_dir = self.layout.models / model_name / version
-            files = model_files(self.blobs, model["modelUri"])
-            await asyncio.to_thread(build_folder, model_dir, files, link=True)
-        spec = DeploymentSpec(
-            endpoint=endpoint,
-            name=name,
-            app_root=snapshot,
-            scoring_script=wanted.scoring_script,
-            model_dir=model_dir,
-            log=folder / "console.log",
-            environment_variables=wanted.environment_variables,
-            instance_count=wanted.instance_count,
-            max_concurrent_requests_per_instance=wanted.max_concurrent_requests_per_instance,
-            request_timeout=wanted.request_timeout,
-            liveness=wanted.liveness,
-            readiness=wanted.readiness,
-        )
-        _note_what_is_ignored(spec.log, wanted)
-        return spec
-
-
-def _remove_other_snapshots(kept: Path) -> None:
-    for folder in kept.parent.iterdir():
-        if folder != kept:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _note_what_is_ignored(path: Path, wanted: DeploymentRequest) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(
-            f"amlocal: ignored on this machine: environment {wanted.environment or '(none)'} with its image and "
-            f"conda file, instance type {wanted.instance_type}; scoring runs in {sys.executable}\n"
-        )
 
 
 def _answer(deployment: Resource) -> Json:

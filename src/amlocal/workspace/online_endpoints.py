@@ -44,6 +44,23 @@ def provisioning_state(resource: Resource) -> str:
     return str(resource.body["properties"].get("provisioningState"))
 
 
+def check_name(kind: str, name: str) -> None:
+    """Check the name of an endpoint or deployment.
+
+    Args:
+        kind: Which of the two, for the message.
+        name: The name.
+
+    Raises:
+        ArmError: It breaks Azure's rule.
+    """
+    if NAME.fullmatch(name) is None:
+        raise bad_request(
+            f"The {kind} name {name!r} is not valid; expected 3 to 32 letters, digits and hyphens, "
+            "beginning with a letter and not ending with a hyphen."
+        )
+
+
 class OnlineEndpoints:
     """The endpoints of one workspace.
 
@@ -170,11 +187,7 @@ class OnlineEndpoints:
         shutil.rmtree(self._folder / name, ignore_errors=True)
 
     def _check(self, name: str, properties: Json, existing: Resource | None) -> None:
-        if NAME.fullmatch(name) is None:
-            raise bad_request(
-                f"The endpoint name {name!r} is not valid; expected 3 to 32 letters, digits and hyphens, "
-                "beginning with a letter and not ending with a hyphen."
-            )
+        check_name("endpoint", name)
         if str(properties.get("authMode", "Key")).lower() != "key":
             raise bad_request(f"auth_mode is {properties['authMode']!r}; this machine's workspace knows only key.")
         if existing is not None and provisioning_state(existing) == "Deleting":

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import functools
 import logging
 import os
 import signal
@@ -14,12 +13,10 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import filelock
-import httpx
 import psutil
 import uvicorn
 from starlette.types import ASGIApp
 
-from amlocal.endpoints.process import Child, spawn
 from amlocal.endpoints.router import Router
 from amlocal.endpoints.serving import Serving
 from amlocal.workspace import proxy
@@ -27,15 +24,14 @@ from amlocal.workspace.application import https_app
 from amlocal.workspace.blobs import BlobStore
 from amlocal.workspace.certificates import ensure_certificates
 from amlocal.workspace.daemon_record import LISTENERS, DaemonRecord, new_record, read_record, write_record
+from amlocal.workspace.deployment_files import DeploymentFiles
 from amlocal.workspace.layout import Layout
-from amlocal.workspace.mlflow_server import KEY_VARIABLE
+from amlocal.workspace.mlflow_process import running_mlflow, wait_for_mlflow
 from amlocal.workspace.online_deployments import OnlineDeployments
 from amlocal.workspace.online_endpoints import OnlineEndpoints
 from amlocal.workspace.operations import Operations
 from amlocal.workspace.store import Store
 
-MLFLOW_READY_SECONDS = 110.0
-MLFLOW_STOP_SECONDS = 5.0
 REQUEST_STOP_SECONDS = 5
 BACKLOG = 512
 
@@ -96,7 +92,8 @@ async def serve(layout: Layout, *, allow_egress: bool) -> None:
         operations = Operations(store)
         scoring_base_url = f"http://127.0.0.1:{ports['scoring']}"
         endpoints = OnlineEndpoints(store, serving, operations, scoring_base_url, layout.deployments)
-        deployments = OnlineDeployments(store, blobs, layout, endpoints, serving, operations)
+        files = DeploymentFiles(store, blobs, layout.models, layout.deployments)
+        deployments = OnlineDeployments(store, files, endpoints, serving, operations)
         stack.push_async_callback(serving.close)
         stack.push_async_callback(operations.close)
         await deployments.restore()
@@ -189,63 +186,6 @@ async def running_proxy(settings: proxy.ProxySettings, listener: socket.socket) 
         for tunnel in tunnels:
             tunnel.cancel()
         await asyncio.gather(*tunnels, return_exceptions=True)
-
-
-@contextlib.asynccontextmanager
-async def running_mlflow(layout: Layout, key: str, listener: socket.socket) -> AsyncIterator[None]:
-    """Keep MLflow's server process running while the context lasts; started again should it die.
-
-    Args:
-        layout: Where the workspace keeps its state.
-        key: The workspace's key.
-        listener: Listening socket, which outlives the process: requests wait while it is started again.
-    """
-    spawn_mlflow = functools.partial(
-        spawn,
-        [
-            sys.executable,
-            "-m",
-            "amlocal.workspace.mlflow_server",
-            f"--folder={layout.mlflow}",
-            f"--socket={listener.fileno()}",
-        ],
-        environment=os.environ | {KEY_VARIABLE: key},
-        log=layout.log_file,
-        pass_fds=[listener.fileno()],
-    )
-    children = [await spawn_mlflow()]
-
-    async def keep_running() -> None:
-        while True:
-            code = await children[0].wait()
-            log.warning("mlflow ended with exit code %s; starting it again", code)
-            await asyncio.sleep(1.0)
-            children[0] = await spawn_mlflow()
-
-    keeper = asyncio.create_task(keep_running())
-    try:
-        yield
-    finally:
-        keeper.cancel()
-        child: Child = children[0]
-        await child.terminate(MLFLOW_STOP_SECONDS)
-        listener.close()
-
-
-async def wait_for_mlflow(port: int, key: str) -> None:
-    """Wait until MLflow answers; the request waits in the listener's queue while mlflow loads.
-
-    Args:
-        port: MLflow's port.
-        key: The workspace's key.
-
-    Raises:
-        httpx.HTTPError: It did not answer in time.
-    """
-    headers = {"Authorization": f"Bearer {key}"}
-    async with httpx.AsyncClient(trust_env=False, timeout=MLFLOW_READY_SECONDS) as client:
-        answer = await client.get(f"http://127.0.0.1:{port}/mlflow/health", headers=headers)
-        answer.raise_for_status()
 
 
 if __name__ == "__main__":

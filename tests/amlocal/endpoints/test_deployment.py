@@ -33,6 +33,12 @@ def spec(tmp_path: Path) -> DeploymentSpec:
     return DeploymentSpec("chat", "blue", ECHO, "score.py", None, tmp_path / "log", {"COLOUR": "blue"})
 
 
+def scoring_processes() -> list[psutil.Process]:
+    """List the processes of deployments started by these tests; a workspace may be running beside them."""
+    masters = [child for child in psutil.Process().children() if "scoring_process.py" in " ".join(child.cmdline())]
+    return [process for master in masters for process in [master, *master.children(recursive=True)]]
+
+
 def run_deployment(spec: DeploymentSpec, sockets: Path, test: Callable[[Deployment], Awaitable[Any]]) -> Any:
     async def run() -> Any:
         deployment = Deployment(spec, sockets, os.environ)
@@ -54,7 +60,7 @@ async def score(deployment: Deployment, **body: object) -> Any:
 
 def test_a_deployment_answers_and_leaves_nothing_behind(spec: DeploymentSpec, sockets: Path) -> None:
     async def test(deployment: Deployment) -> tuple[Any, list[psutil.Process]]:
-        return await score(deployment, text="hi"), psutil.Process().children(recursive=True)
+        return await score(deployment, text="hi"), scoring_processes()
 
     answer, processes = run_deployment(spec, sockets, test)
     assert answer["echo"] == {"text": "hi"}
@@ -67,7 +73,7 @@ def test_a_deployment_answers_and_leaves_nothing_behind(spec: DeploymentSpec, so
 
 def test_it_listens_on_no_network_address(spec: DeploymentSpec, sockets: Path) -> None:
     async def test(_deployment: Deployment) -> list[Any]:
-        processes = psutil.Process().children(recursive=True)
+        processes = scoring_processes()
         return [connection for process in processes for connection in process.net_connections("inet")]
 
     assert run_deployment(spec, sockets, test) == []
@@ -127,7 +133,7 @@ def test_a_script_that_cannot_load_fails_with_its_log(spec: DeploymentSpec, sock
     with pytest.raises(ProvisioningError, match="last lines of its log") as caught:
         asyncio.run(run())
     assert "the model cannot be loaded, on purpose" in str(caught.value)
-    assert psutil.Process().children(recursive=True) == []
+    assert scoring_processes() == []
 
 
 def test_a_silent_script_fails_within_its_readiness_probe(spec: DeploymentSpec, sockets: Path, tmp_path: Path) -> None:
@@ -148,7 +154,7 @@ def test_a_silent_script_fails_within_its_readiness_probe(spec: DeploymentSpec, 
 def test_a_dead_process_is_started_again_and_requests_wait_for_it(spec: DeploymentSpec, sockets: Path) -> None:
     async def test(deployment: Deployment) -> tuple[Any, Any]:
         before = await score(deployment)
-        for process in psutil.Process().children():
+        for process in scoring_processes()[:1]:
             process.kill()
         await asyncio.sleep(0.2)
         return before, await score(deployment)
@@ -171,6 +177,7 @@ def test_a_process_that_misses_its_liveness_probes_is_replaced(spec: DeploymentS
     probe = replace(spec.liveness, initial_delay=0.1, period=0.1, timeout=0.1, failure_threshold=2)
 
     async def test(deployment: Deployment) -> tuple[Any, Any]:
+        await asyncio.sleep(0.3)
         # Even then the request it is busy with gets its answer.
         return await score(deployment, sleep=1), await score(deployment)
 

@@ -71,6 +71,21 @@ def test_other_workspaces_do_not_exist(client_environment: WorkspaceConnection) 
     assert "the one workspace on this machine" in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    "path", ["models/%2e%2e/versions/1", "models/a%20b/versions/1", "onlineEndpoints/-x/deployments/y"]
+)
+def test_names_that_lead_elsewhere_are_refused(client_environment: WorkspaceConnection, path: str) -> None:
+    token = DefaultAzureCredential().get_token(SCOPE).token
+    request = requests.Request("PUT", MODELS, json={"properties": {}}, headers={"Authorization": f"Bearer {token}"})
+    prepared = request.prepare()
+    prepared.url = MODELS.replace("/models?", f"/{path}?")  # as it is, without tidying
+    with requests.Session() as session:
+        proxies = session.merge_environment_settings(prepared.url, {}, None, None, None)
+        answer = session.send(prepared, timeout=5, **proxies)
+    assert answer.status_code == 400
+    assert "is no name or version" in answer.text or "is not valid" in answer.text
+
+
 def test_mlflow_runs_params_metrics_tags_and_artifacts(client_environment: WorkspaceConnection, tmp_path: Path) -> None:
     mlflow.set_tracking_uri(client_environment.mlflow_tracking_uri)
     try:
