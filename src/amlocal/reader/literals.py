@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from amlocal.reader.model import LITERAL_TYPES, InputSpec, Literal
+from amlocal.reader.model import LITERAL_TYPES, InputSpec
+from amlocal.reader.search import Literal
 
 
 def coerce(value: object, type_name: str) -> Literal:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amlocal.reader.model import Distribution, EarlyTermination, Sampling, SweepLimits, SweepSpec
+from amlocal.reader.search import Distribution, EarlyTermination, Sampling, SweepLimits, SweepSpec
 from amlocal.reader.section import Report, Section, as_number
 from amlocal.reader.source import Located, UnreadableError, plain
 

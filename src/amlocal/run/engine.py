@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from amlocal.errors import AmlocalError
+from amlocal.reader.bind import Source
 from amlocal.reader.model import LiteralBinding, PathBinding
-from amlocal.reader.plan import Plan, Source, Step
+from amlocal.reader.plan import Plan, Step
 from amlocal.run.digest import combined
 from amlocal.run.records import CANCELED, ENDED, FAILED
 from amlocal.run.reuse import Output

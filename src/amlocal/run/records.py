@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from amlocal.errors import AmlocalError
-from amlocal.reader.model import Literal
+from amlocal.reader.search import Literal
 
 NOT_STARTED = "NotStarted"
 QUEUED = "Queued"

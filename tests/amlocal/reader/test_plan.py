@@ -1,7 +1,8 @@
 from pathlib import Path
 
+from amlocal.reader.bind import StepOutput
 from amlocal.reader.model import LiteralBinding, PathBinding
-from amlocal.reader.plan import StepOutput, read_plan
+from amlocal.reader.plan import read_plan
 
 JOBS = Path(__file__).parents[1] / "fixtures" / "jobs"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from amlocal.reader.model import Distribution, Sampling, SweepLimits, SweepSpec
+from amlocal.reader.search import Distribution, Sampling, SweepLimits, SweepSpec
 from amlocal.reader.source import Place
 from amlocal.run.sweep.distributions import rounded, value_at
 from amlocal.run.sweep.sampling import make_sampler, random_points, seed_of

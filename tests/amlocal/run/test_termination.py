@@ -2,7 +2,7 @@
 
 import pytest
 
-from amlocal.reader.model import EarlyTermination
+from amlocal.reader.search import EarlyTermination
 from amlocal.run.sweep.termination import due, verdict
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
-from amlocal.reader.model import Distribution, Literal
+from amlocal.reader.search import Distribution, Literal
 
 _EDGE = 1e-12
 """Keeps a uniform number away from 0 and 1, where a normal distribution's quantiles are infinite."""

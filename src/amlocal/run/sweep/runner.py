@@ -11,7 +11,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from amlocal.reader.model import CommandNode, Literal, SweepSpec
+from amlocal.reader.model import CommandNode
+from amlocal.reader.search import Literal, SweepSpec
 from amlocal.run.execute import Execution, execute
 from amlocal.run.files import WorkFolder
 from amlocal.run.process import ProcessResult, tail

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from amlocal.reader.model import Distribution, Literal, SweepSpec
+from amlocal.reader.search import Distribution, Literal, SweepSpec
 from amlocal.run.sweep.distributions import size, value_at
 
 _REDRAWS = 1000

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 
-from amlocal.reader.model import EarlyTermination
+from amlocal.reader.search import EarlyTermination
 
 
 def due(policy: EarlyTermination, interval: int) -> bool:
