@@ -3,22 +3,7 @@
 from pathlib import Path
 
 import pytest
-from support import train_model, write_csv
-
-WORDS = (
-    *("the", "parcel", "refund", "invoice", "password", "broken", "late", "charged", "login"),
-    *("screen", "order", "money", "account", "card", "day", "my", "is", "was", "not"),
-)
-MESSAGES = {
-    "billing": ["my card was charged", "the invoice is not my order", "charged money day", "invoice was late charged"],
-    "account": [
-        "my password is not the password",
-        "login broken password",
-        "account login is late",
-        "my account password",
-    ],
-    "delivery": ["the parcel is late", "my parcel order was late", "order parcel not day", "late parcel broken"],
-}
+from support import MESSAGES, WORDS, train_model, write_csv
 
 
 @pytest.fixture(autouse=True)

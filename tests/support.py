@@ -6,6 +6,21 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+WORDS = (
+    *("the", "parcel", "refund", "invoice", "password", "broken", "late", "charged", "login"),
+    *("screen", "order", "money", "account", "card", "day", "my", "is", "was", "not"),
+)
+MESSAGES = {
+    "billing": ["my card was charged", "the invoice is not my order", "charged money day", "invoice was late charged"],
+    "account": [
+        "my password is not the password",
+        "login broken password",
+        "account login is late",
+        "my account password",
+    ],
+    "delivery": ["the parcel is late", "my parcel order was late", "order parcel not day", "late parcel broken"],
+}
+
 
 def write_csv(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...] = ("text", "label")) -> Path:
     """Write a csv file with a header."""

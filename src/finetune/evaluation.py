@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 from safetensors import SafetensorError
 
-from finetune.data.columns import LABEL
-from finetune.data.manifest import TEST_FILE, DatasetManifest, examples_sha256
+from finetune.data.manifest import LABEL, TEST_FILE, DatasetManifest, examples_sha256
 from finetune.errors import InputError
 
 _FAILURES_OF_MODEL_CODE = (OSError, ImportError, ValueError, RuntimeError, LookupError, AttributeError, TypeError)

@@ -8,10 +8,9 @@ from typing import Any
 import pandas as pd
 
 from finetune.data.labels import LabelMapping
+from finetune.data.manifest import LABEL
 from finetune.data.sources import SourceTable
 from finetune.errors import InputError
-
-LABEL = "label"
 
 
 @dataclass(frozen=True)

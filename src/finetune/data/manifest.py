@@ -13,6 +13,8 @@ from finetune.files import read_json, write_json
 
 MANIFEST = "dataset.json"
 TEST_FILE = "test.parquet"
+LABEL = "label"
+"""Column of the label names, beside the task's text columns."""
 FORMAT = 1
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetune.checkpoints import resolve_checkpoint
-from finetune.data.columns import LABEL, Examples, select_examples
+from finetune.data.columns import Examples, select_examples
 from finetune.data.labels import parse_label_mapping
-from finetune.data.manifest import TEST_FILE, DatasetManifest, SplitSummary, examples_sha256, write_manifest
+from finetune.data.manifest import LABEL, TEST_FILE, DatasetManifest, SplitSummary, examples_sha256, write_manifest
 from finetune.data.sources import HubDataset, read_hub, read_path
 from finetune.data.splits import check_labels, complete_splits
 from finetune.data.tokenise import (

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from finetune.data.columns import LABEL, Examples
+from finetune.data.columns import Examples
+from finetune.data.manifest import LABEL
 from finetune.errors import InputError
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from finetune.data.columns import LABEL
+from finetune.data.manifest import LABEL
 from finetune.errors import InputError
 
 _BATCH_ROWS = 1000
