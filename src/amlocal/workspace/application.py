@@ -14,6 +14,7 @@ from amlocal.workspace.arm_shapes import PROVIDER
 from amlocal.workspace.assets import asset_kinds, asset_routes
 from amlocal.workspace.blob_api import blob_app
 from amlocal.workspace.blobs import BlobStore
+from amlocal.workspace.computes import compute_routes
 from amlocal.workspace.credentials import token_is_valid
 from amlocal.workspace.datastores import datastore_routes, locate
 from amlocal.workspace.errors import ArmError, answer_error, bad_request, error_body
@@ -40,7 +41,7 @@ def https_app(key: str, store: Store, blobs: BlobStore, mlflow_uri: str, more: S
     async def workspace(_request: Request) -> Response:
         return JSONResponse(_workspace(mlflow_uri))
 
-    routes: list[BaseRoute] = [Route("/", workspace), *datastore_routes(key), *more]
+    routes: list[BaseRoute] = [Route("/", workspace), *datastore_routes(key), *compute_routes(), *more]
     for kind in asset_kinds(model_exists):
         routes += asset_routes(store, kind, key)
     routes.append(Route("/{rest:path}", _unknown, methods=["GET", "PUT", "POST", "PATCH", "DELETE"]))

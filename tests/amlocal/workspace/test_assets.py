@@ -117,7 +117,7 @@ def test_workspace_and_datastores(ml_client: MLClient, workspace: WorkspaceConne
 
 def test_what_is_not_there_yet_says_so(ml_client: MLClient) -> None:
     with pytest.raises(ResourceNotFoundError, match="nothing that the workspace on this machine answers"):
-        ml_client.compute.get("cpu-cluster")
+        ml_client.schedules.get("nightly")
 
 
 def test_the_workspace_listens_on_loopback_only(workspace: WorkspaceConnection) -> None:
@@ -136,3 +136,10 @@ def test_a_model_may_be_a_single_file(tmp_path: Path, ml_client: MLClient, name:
     path.write_bytes(b"weights")
     registered = ml_client.models.create_or_update(Model(name=name, path=str(path), type="custom_model"))
     assert registered.path.endswith("/model.pkl")
+
+
+def test_the_declared_computes_are_found_and_no_others(ml_client: MLClient) -> None:
+    assert [compute.name for compute in ml_client.compute.list()] == ["cpu-cluster", "gpu-cluster"]
+    assert ml_client.compute.get("gpu-cluster").type == "amlcompute"
+    with pytest.raises(ResourceNotFoundError, match="Compute nobody"):
+        ml_client.compute.get("nobody")

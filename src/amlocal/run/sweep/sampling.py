@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import math
-import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, Protocol
@@ -88,10 +87,13 @@ def grid(space: Mapping[str, Distribution]) -> Iterator[dict[str, Literal]]:
 
 
 def random_points(dimensions: int, seed: int) -> Iterator[tuple[float, ...]]:
-    """Give independent uniform points of the unit cube."""
-    generator = random.Random(seed)
+    """Give independent uniform points of the unit cube, from Optuna's random sampler."""
+    optuna = _optuna()
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    cube = {str(i): optuna.distributions.FloatDistribution(0.0, 1.0) for i in range(dimensions)}
     while True:
-        yield tuple(generator.random() for _ in range(dimensions))
+        point = study.ask(fixed_distributions=cube).params
+        yield tuple(point[name] for name in cube)
 
 
 def sobol_points(dimensions: int, seed: int) -> Iterator[tuple[float, ...]]:
@@ -132,6 +134,14 @@ def independent(
         yield trial
 
 
+def _optuna() -> Any:
+    """Import Optuna, which takes as long as a short trial's start: grid and Sobol do without."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
 class _Bayesian:
     """Tree-structured Parzen estimator (Bergstra et al., 2011), as Optuna implements it.
 
@@ -140,9 +150,7 @@ class _Bayesian:
     """
 
     def __init__(self, spec: SweepSpec, seed: int, concurrent: int) -> None:
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        optuna = _optuna()
         total = spec.limits.max_total_trials
         self.window: int | None = concurrent
         self._spec = spec
