@@ -13,6 +13,8 @@ TEXT_PAIR ?= text_pair
 LABEL ?= intent
 LABELS ?= as-is
 CHECKPOINT ?= sentence-transformers/all-MiniLM-L6-v2
+# Steps run in folders of their own, so a checkpoint's folder needs its whole path.
+CHECKPOINT_PATH = $(if $(wildcard $(CHECKPOINT)/config.json),$(abspath $(CHECKPOINT)),$(CHECKPOINT))
 EPOCHS ?= 3
 # Model and endpoint are named after the data unless you name them.
 NAME ?= $(subst _,-,$(notdir $(patsubst %/,%,$(DATA))))
@@ -43,7 +45,7 @@ run: setup ## Run pipelines/finetune.yml here: data to live endpoint
 	$(BIN)/amlocal job create --file pipelines/finetune.yml --name $(JOB) --set \
 	  "inputs.data.path=$(abspath $(DATA))" "inputs.task=$(TASK)" "inputs.text_column=$(TEXT)" \
 	  "inputs.text_pair_column=$(TEXT_PAIR)" "inputs.label_column=$(LABEL)" "inputs.label_mapping=$(LABELS)" \
-	  "inputs.checkpoint=$(CHECKPOINT)" "inputs.epochs=$(EPOCHS)" "inputs.model_name=$(NAME)" \
+	  "inputs.checkpoint=$(CHECKPOINT_PATH)" "inputs.epochs=$(EPOCHS)" "inputs.model_name=$(NAME)" \
 	  "inputs.endpoint_name=$(NAME)" "inputs.commit=$(shell git rev-parse HEAD 2>/dev/null || echo unrecorded)" $(SET)
 	@$(BIN)/amlocal exec -- $(BIN)/python -m finetune.summary --outputs .amlocal/jobs/$(JOB)/outputs \
 	  --key_command '$(BIN)/amlocal online-endpoint get-credentials --name $(NAME)'

@@ -1,4 +1,4 @@
-"""Deploy: roll an exact registered model version out to an online endpoint, blue/green.
+r"""Deploy: roll an exact registered model version out to an online endpoint, blue/green.
 
 The version comes from the file that register wrote (--registration), or is named (--model_name and --model_version).
 A registration that says registered: false leaves the endpoint alone and ends well.

@@ -1,4 +1,4 @@
-"""Evaluate: measure the challenger on the untouched test split, beside the champion, and let the gate decide.
+r"""Evaluate: measure the challenger on the untouched test split, beside the champion, and let the gate decide.
 
 The champion is the model that serves at the endpoint now; it is downloaded and measured again on the same rows.
 Without --endpoint_name nothing is compared, and the policy's `without_champion` decides.

@@ -1,4 +1,4 @@
-"""Prep: read a data set, name its labels, split it, tokenise it once.
+r"""Prep: read a data set, name its labels, split it, tokenise it once.
 
 Example:
     python components/prep/prep.py --data data/customer_messages --label_column intent --text_column message \

@@ -1,4 +1,4 @@
-"""Register: put a promoted model into the workspace's registry, or say why it is not there.
+r"""Register: put a promoted model into the workspace's registry, or say why it is not there.
 
 A rejected model is not an error: registration.json then says registered: false with the gate's reasons, and exit is 0.
 

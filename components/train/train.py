@@ -1,4 +1,4 @@
-"""Train: fine-tune a checkpoint on the data set that prep wrote; one trial of the sweep.
+r"""Train: fine-tune a checkpoint on the data set that prep wrote; one trial of the sweep.
 
 Every field of transformers.TrainingArguments is an argument too.
 
@@ -18,7 +18,7 @@ from transformers import HfArgumentParser, TrainingArguments
 
 from finetune.checkpoints import EMBEDDED_NAME
 from finetune.errors import InputError
-from finetune.stage import run_stage
+from finetune.stage import HelpFormatter, run_stage
 from finetune.training.fit import SCORE, FitRequest, fit
 from finetune.training.precision import AUTO, PRECISIONS, Precision, choose_precision
 
@@ -39,7 +39,6 @@ DEFAULTS: dict[str, Any] = {
     "greater_is_better": True,
     "logging_steps": 10,
     "disable_tqdm": True,
-    "dataloader_pin_memory": False,
 }
 """Where this project differs from TrainingArguments' own defaults."""
 
@@ -63,13 +62,16 @@ class TrainArguments:
 
 def make_parser(precision: Precision) -> HfArgumentParser:
     """Return the parser with this project's defaults and the chosen precision's switches."""
-    parser = HfArgumentParser([TrainArguments, TrainingArguments], description=__doc__, allow_abbrev=False)
+    parser = HfArgumentParser(
+        [TrainArguments, TrainingArguments], description=__doc__, formatter_class=HelpFormatter, allow_abbrev=False
+    )
     parser.set_defaults(
         **DEFAULTS,
         bf16=precision.name == "bf16",
         fp16=precision.name == "fp16",
         # TrainingArguments takes bf16 on a CPU only when it is told that the CPU is meant.
         use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=torch.cuda.is_available(),
     )
     return parser
 

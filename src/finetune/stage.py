@@ -1,5 +1,6 @@
 """What every stage's `main` does around its own work: arguments in, one clear message out."""
 
+import argparse
 import logging
 import os
 import sys
@@ -38,6 +39,13 @@ def _silence_progress_bars() -> None:
     disable_progress_bar()
 
 
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keeps a description's lines, and shows defaults where there are any."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return super()._get_help_string(action) if action.default is not None else action.help
+
+
 def parse_arguments(dataclass_type: type, argv: Sequence[str], description: str | None) -> Any:
     """Parse a command line into one dataclass with `transformers.HfArgumentParser`.
 
@@ -54,6 +62,8 @@ def parse_arguments(dataclass_type: type, argv: Sequence[str], description: str 
     """
     from transformers import HfArgumentParser
 
-    parser = HfArgumentParser(dataclass_type, description=description)
+    parser = HfArgumentParser(
+        dataclass_type, description=description, formatter_class=HelpFormatter, allow_abbrev=False
+    )
     (arguments,) = parser.parse_args_into_dataclasses(list(argv), look_for_args_file=False)
     return arguments

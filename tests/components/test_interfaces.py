@@ -117,7 +117,9 @@ def test_help(stage: str, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as caught:
         load_component(stage).main(["--help"])
     assert caught.value.code == 0
-    assert "--" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "\nExample:\n    python components/" in shown
+    assert "default: None" not in shown
 
 
 @pytest.mark.parametrize("stage", ["evaluate", "register", "deploy"])
