@@ -23,7 +23,7 @@ SET ?=
 JOB := finetune-$(shell date -u +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test lint format validate sample clean
+.PHONY: help setup run stop test acceptance lint format validate sample clean
 
 help: ## Show this help
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
@@ -57,6 +57,10 @@ stop: ## Stop the local workspace and its endpoints
 
 test: setup ## Run all tests
 	$(BIN)/pytest
+
+REAL_DATA ?= ../shared/data
+acceptance: setup ## Run on real data in REAL_DATA; the figures of docs/results.md
+	$(BIN)/python benchmarks/acceptance.py --data $(REAL_DATA)
 
 lint: setup ## Check style, types and YAML
 	$(BIN)/ruff check .
