@@ -99,8 +99,8 @@ def row(outcome: Outcome) -> str:
     return (
         f"| {outcome.dataset} | {outcome.metrics['rows']} | {len(outcome.trials)} ({completed} to the end) "
         f"| {arguments['learning_rate']:.2g}, {arguments['num_train_epochs']:g}, "
-        f"{arguments['per_device_train_batch_size']} | {figures['accuracy']:.3f} | {f1} | {figures['auc_weighted']:.3f} "
-        f"| {majority['accuracy']:.3f} | {outcome.step_seconds:.0f} | {outcome.seconds:.0f} |"
+        f"{arguments['per_device_train_batch_size']} | {figures['accuracy']:.3f} | {f1} "
+        f"| {figures['auc_weighted']:.3f} | {majority['accuracy']:.3f} | {outcome.step_seconds:.0f} | {outcome.seconds:.0f} |"
     )
 
 
