@@ -46,8 +46,7 @@ class Outcome:
 
     dataset: str
     seconds: float
-    step_seconds: float
-    """Of the sweep alone."""
+    sweep_seconds: float
     metrics: dict[str, Any]
     training: dict[str, Any]
     trials: list[dict[str, Any]]
@@ -96,12 +95,19 @@ def row(outcome: Outcome) -> str:
     f1 = f"{figures['f1_macro']:.3f}" + (f" ({positive}: {of_label:.3f})" if of_label is not None else "")
     completed = sum(trial["status"] == "Completed" for trial in outcome.trials)
     arguments = outcome.training["arguments"]
-    return (
-        f"| {outcome.dataset} | {outcome.metrics['rows']} | {len(outcome.trials)} ({completed} to the end) "
-        f"| {arguments['learning_rate']:.2g}, {arguments['num_train_epochs']:g}, "
-        f"{arguments['per_device_train_batch_size']} | {figures['accuracy']:.3f} | {f1} "
-        f"| {figures['auc_weighted']:.3f} | {majority['accuracy']:.3f} | {outcome.step_seconds:.0f} | {outcome.seconds:.0f} |"
-    )
+    cells = [
+        outcome.dataset,
+        outcome.metrics["rows"],
+        f"{len(outcome.trials)} ({completed} to the end)",
+        f"{arguments['learning_rate']:.2g}, {arguments['num_train_epochs']:g}, {arguments['per_device_train_batch_size']}",
+        f"{figures['accuracy']:.3f}",
+        f1,
+        f"{figures['auc_weighted']:.3f}",
+        f"{majority['accuracy']:.3f}",
+        f"{outcome.sweep_seconds:.0f}",
+        f"{outcome.seconds:.0f}",
+    ]
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def main() -> None:
