@@ -94,12 +94,12 @@ def row(outcome: Outcome) -> str:
     of_label = next((label["f1"] for label in outcome.metrics["labels"] if label["label"] == positive), None)
     f1 = f"{figures['f1_macro']:.3f}" + (f" ({positive}: {of_label:.3f})" if of_label is not None else "")
     completed = sum(trial["status"] == "Completed" for trial in outcome.trials)
-    arguments = outcome.training["arguments"]
+    best = outcome.training["arguments"]
     cells = [
         outcome.dataset,
         outcome.metrics["rows"],
         f"{len(outcome.trials)} ({completed} to the end)",
-        f"{arguments['learning_rate']:.2g}, {arguments['num_train_epochs']:g}, {arguments['per_device_train_batch_size']}",
+        f"{best['learning_rate']:.2g}, {best['num_train_epochs']:g}, {best['per_device_train_batch_size']}",
         f"{figures['accuracy']:.3f}",
         f1,
         f"{figures['auc_weighted']:.3f}",
