@@ -64,6 +64,7 @@ def _embedded_folder() -> Path | None:
 
 
 def _download(name: str) -> Path:
+    import httpx2  # what huggingface_hub asks the hub with; it lets a proxy's refusal through
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -73,7 +74,7 @@ def _download(name: str) -> Path:
         folder = snapshot_download(name, allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors"])
     except HFValidationError:
         raise InputError(f"--checkpoint {name}: no such folder and not a hub id; {expected}") from None
-    except LocalEntryNotFoundError:
+    except (LocalEntryNotFoundError, httpx2.TransportError):
         raise InputError(f"--checkpoint {name}: no such folder, and the hub cannot be reached; {expected}") from None
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "no answer"

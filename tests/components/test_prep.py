@@ -1,5 +1,9 @@
+import os
+import socketserver
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,3 +60,46 @@ def test_what_cannot_be_used(tmp_path: Path, arguments: list[str], message: str)
     with pytest.raises(InputError, match=message):
         load_component("prep").main([*given, "--dataset", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def refusing_proxy() -> Iterator[str]:
+    """A proxy like amlocal's where there is no network: it answers 502 for every host."""
+
+    class Refuse(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while self.rfile.readline().strip():
+                pass
+            self.wfile.write(b"HTTP/1.1 502 Host cannot be reached\r\nContent-Length: 0\r\n\r\n")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Refuse) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--checkpoint", "owner/model"],
+            "error: --checkpoint owner/model: no such folder, and the hub cannot be reached",
+        ),
+        (["--hub_dataset", "owner/data"], "error: --hub_dataset owner/data: cannot be loaded: "),
+    ],
+)
+def test_a_hub_behind_a_refusing_proxy_is_one_message(
+    refusing_proxy: str, message_data: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "--data", str(message_data), "--dataset", str(tmp_path / "out"), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "HTTPS_PROXY": refusing_proxy, "HF_HOME": str(tmp_path / "hub"), "NO_PROXY": ""},
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(message)
+    assert "Traceback" not in done.stderr

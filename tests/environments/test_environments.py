@@ -18,7 +18,12 @@ DISTRIBUTION = {
     "azure.identity": "azure-identity",
     "azureml_inference_server_http": "azureml-inference-server-http",
 }
-BROUGHT_BY = {"huggingface_hub": "transformers", "azure.core": "azure-ai-ml", "tokenizers": "transformers"}
+BROUGHT_BY = {
+    "huggingface_hub": "transformers",
+    "httpx2": "transformers",
+    "azure.core": "azure-ai-ml",
+    "tokenizers": "transformers",
+}
 
 
 def pins(path: Path) -> dict[str, str]:

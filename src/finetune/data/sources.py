@@ -91,10 +91,11 @@ def read_hub(hub: HubDataset) -> dict[str, SourceTable]:
         InputError: the hub cannot be reached, or has no such data set.
     """
     import datasets
+    import httpx2  # what the hub is asked with; a proxy's refusal comes through as its exception
 
     try:
         loaded = datasets.load_dataset(hub.name, hub.config, revision=hub.revision)
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError, httpx2.TransportError) as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"--hub_dataset {hub.name}: cannot be loaded: {first_line}") from None
     return _from_dataset_dict(loaded, hub.name)
