@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from support import MESSAGES, WORDS, train_model, write_csv
 
+from finetune.data.prepare import PrepareRequest, prepare
+
 
 @pytest.fixture(autouse=True)
 def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,26 +76,27 @@ def message_data(tmp_path_factory: pytest.TempPathFactory, message_rows: list[tu
 
 
 @pytest.fixture(scope="session")
-def message_dataset(tmp_path_factory: pytest.TempPathFactory, message_data: Path, tiny_checkpoint: Path) -> Path:
-    """What prep makes of `message_data`."""
-    from finetune.data.prepare import PrepareRequest, prepare
-
-    folder = tmp_path_factory.mktemp("dataset")
-    prepare(
-        PrepareRequest(
-            task="text-classification",
-            source=message_data,
-            source_columns={"text": "text", "text_pair": "text_pair"},
-            label_column="label",
-            label_mapping="as-is",
-            checkpoint=str(tiny_checkpoint),
-            max_length=None,
-            validation_share=0.2,
-            test_share=0.2,
-            seed=1,
-        ),
-        folder,
+def prepare_request(message_data: Path, tiny_checkpoint: Path) -> PrepareRequest:
+    """What prep is asked for `message_data`."""
+    return PrepareRequest(
+        task="text-classification",
+        source=message_data,
+        source_columns={"text": "text", "text_pair": "text_pair"},
+        label_column="label",
+        label_mapping="as-is",
+        checkpoint=str(tiny_checkpoint),
+        max_length=None,
+        validation_share=0.2,
+        test_share=0.2,
+        seed=1,
     )
+
+
+@pytest.fixture(scope="session")
+def message_dataset(tmp_path_factory: pytest.TempPathFactory, prepare_request: PrepareRequest) -> Path:
+    """What prep makes of `message_data`."""
+    folder = tmp_path_factory.mktemp("dataset")
+    prepare(prepare_request, folder)
     return folder
 
 

@@ -21,7 +21,7 @@ from finetune.errors import InputError
 from finetune.files import folder_sha256
 from finetune.registration import MODEL_DIGEST_TAG, PROMOTED, VERDICT_TAG, read_registration
 from finetune.stage import parse_arguments, run_stage
-from finetune.workspace import ModelVersion, connect
+from finetune.workspace import ModelVersion, connect, download_model
 
 LOGGER = logging.getLogger(__name__)
 
@@ -120,13 +120,9 @@ def _deploy(target: Target, arguments: DeployArguments, journal: Any) -> None:
     except ResourceNotFoundError:
         raise InputError(f"{target.model}: no such model version in the workspace") from None
     with tempfile.TemporaryDirectory() as temporary:
-        client.models.download(target.model.name, target.model.version, download_path=temporary)
-        found = sorted(Path(temporary).rglob("MLmodel"))
-        if len(found) != 1:
-            raise InputError(f"{target.model}: holds {len(found)} files named MLmodel; expected 1")
-        folder = found[0].parent
+        folder = download_model(client, target.model, Path(temporary))
         check_registered(dict(registered.tags or {}), target, folder_sha256(folder))
-        labels = yaml.safe_load(found[0].read_text(encoding="utf-8"))["metadata"]["labels"]
+        labels = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))["metadata"]["labels"]
         golden = read_golden_request(folder, labels)
     try:
         roll_out(client, RolloutRequest(target.model, arguments.endpoint_name, definition, golden), journal)

@@ -31,7 +31,7 @@ from finetune.metrics.classification import (
     per_label_metrics,
 )
 from finetune.stage import parse_arguments, run_stage
-from finetune.workspace import ModelVersion, connect, serving_model
+from finetune.workspace import ModelVersion, connect, download_model, serving_model
 
 LOGGER = logging.getLogger(__name__)
 Measure = Callable[[Path, str], tuple[Evidence, Predictions]]
@@ -128,20 +128,11 @@ def _measure_champion(endpoint_name: str | None, measure: Measure) -> Champion |
         return None
     LOGGER.info("the champion is %s, serving at %s", version, endpoint_name)
     with tempfile.TemporaryDirectory() as temporary:
-        client.models.download(version.name, version.version, download_path=temporary)
         try:
-            evidence, predictions = measure(_model_folder(Path(temporary)), str(version))
+            evidence, predictions = measure(download_model(client, version, Path(temporary)), str(version))
         except InputError as error:
             return Champion(version, UnusableChampion(str(version), str(error)), None)
     return Champion(version, evidence, predictions)
-
-
-def _model_folder(downloaded: Path) -> Path:
-    """Find the model below what the client downloaded: it keeps the registered folder's own name."""
-    found = sorted(downloaded.rglob("MLmodel"))
-    if len(found) != 1:
-        raise InputError(f"the registered model holds {len(found)} files named MLmodel; expected 1")
-    return found[0].parent
 
 
 def _describe(champion: Champion | None) -> dict[str, str] | None:

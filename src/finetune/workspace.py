@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.errors import InputError
@@ -79,3 +80,24 @@ def serving_model(client: "MLClient", endpoint_name: str) -> ModelVersion | None
     deployment = client.online_deployments.get(max(live, key=live.__getitem__), endpoint_name)
     model = deployment.model
     return parse_model_reference(model if isinstance(model, str) else model.id)
+
+
+def download_model(client: "MLClient", version: ModelVersion, target: Path) -> Path:
+    """Download a registered MLflow model.
+
+    Returns:
+        Its folder somewhere below `target`: the client keeps the name the folder was registered under.
+
+    Raises:
+        InputError: there is no such version, or it does not hold exactly one MLflow model.
+    """
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        client.models.download(version.name, version.version, download_path=str(target))
+    except ResourceNotFoundError:
+        raise InputError(f"{version}: no such model version in the workspace") from None
+    found = sorted(target.rglob("MLmodel"))
+    if len(found) != 1:
+        raise InputError(f"{version}: holds {len(found)} files named MLmodel; expected 1")
+    return found[0].parent

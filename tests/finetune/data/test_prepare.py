@@ -13,24 +13,8 @@ from finetune.data.tokenise import load_tokenizer, resolve_max_length, tokenise
 from finetune.errors import InputError
 
 
-@pytest.fixture
-def request_of(message_data: Path, tiny_checkpoint: Path) -> PrepareRequest:
-    return PrepareRequest(
-        task="text-classification",
-        source=message_data,
-        source_columns={"text": "text", "text_pair": "text_pair"},
-        label_column="label",
-        label_mapping="as-is",
-        checkpoint=str(tiny_checkpoint),
-        max_length=None,
-        validation_share=0.2,
-        test_share=0.2,
-        seed=1,
-    )
-
-
-def test_the_folder_holds_what_the_manifest_says(request_of: PrepareRequest, tmp_path: Path) -> None:
-    manifest = prepare(request_of, tmp_path)
+def test_the_folder_holds_what_the_manifest_says(prepare_request: PrepareRequest, tmp_path: Path) -> None:
+    manifest = prepare(prepare_request, tmp_path)
     assert read_manifest(tmp_path) == manifest
     assert manifest.labels == ("account", "billing", "delivery")
     assert {split: summary.rows for split, summary in manifest.splits.items()} == {
@@ -41,32 +25,32 @@ def test_the_folder_holds_what_the_manifest_says(request_of: PrepareRequest, tmp
     assert list(test.columns) == ["text", "label"]
     train = datasets.Dataset.from_file(str(tmp_path / "train.arrow"))
     assert len(train) == 36
-    tokenizer = load_tokenizer(Path(request_of.checkpoint))
+    tokenizer = load_tokenizer(Path(prepare_request.checkpoint))
     row = train[0]
     assert row["length"] == len(row["input_ids"])
     assert tokenizer.decode(row["input_ids"]).startswith("[CLS] ")
     assert {manifest.labels[i] for i in train["labels"]} == set(manifest.labels)
 
 
-def test_the_same_request_gives_the_same_bytes(request_of: PrepareRequest, tmp_path: Path) -> None:
+def test_the_same_request_gives_the_same_bytes(prepare_request: PrepareRequest, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        prepare(request_of, tmp_path / name)
+        prepare(prepare_request, tmp_path / name)
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert files == ["dataset.json", "test.parquet", "train.arrow", "validation.arrow"]
     for name in files:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
 
 
-def test_another_seed_gives_other_splits_and_digests(request_of: PrepareRequest, tmp_path: Path) -> None:
-    one, two = (prepare(replace(request_of, seed=seed), tmp_path / str(seed)) for seed in (1, 2))
+def test_another_seed_gives_other_splits_and_digests(prepare_request: PrepareRequest, tmp_path: Path) -> None:
+    one, two = (prepare(replace(prepare_request, seed=seed), tmp_path / str(seed)) for seed in (1, 2))
     assert one.splits["test"].sha256 != two.splits["test"].sha256
 
 
-def test_pairs_are_tokenised_together(request_of: PrepareRequest, tmp_path: Path) -> None:
+def test_pairs_are_tokenised_together(prepare_request: PrepareRequest, tmp_path: Path) -> None:
     rows = [(f"my order {i}", "the parcel", "yes" if i % 2 else "no") for i in range(20)]
     write_csv(tmp_path / "data" / "train.csv", rows, ("a", "b", "same"))
     request = replace(
-        request_of,
+        prepare_request,
         task="text-pair-classification",
         source=tmp_path / "data",
         source_columns={"text": "a", "text_pair": "b"},
@@ -95,14 +79,14 @@ def test_more_tokens_than_the_model_has_positions_are_refused(tiny_checkpoint: P
         resolve_max_length(33, tokenizer, config)
 
 
-def test_an_unknown_task_is_refused(request_of: PrepareRequest, tmp_path: Path) -> None:
+def test_an_unknown_task_is_refused(prepare_request: PrepareRequest, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--task poetry: unknown; expected one of text-classification"):
-        prepare(replace(request_of, task="poetry"), tmp_path)
+        prepare(replace(prepare_request, task="poetry"), tmp_path)
 
 
-def test_a_failed_prep_leaves_no_manifest(request_of: PrepareRequest, tmp_path: Path) -> None:
+def test_a_failed_prep_leaves_no_manifest(prepare_request: PrepareRequest, tmp_path: Path) -> None:
     with pytest.raises(InputError):
-        prepare(replace(request_of, checkpoint=str(tmp_path)), tmp_path / "out")
+        prepare(replace(prepare_request, checkpoint=str(tmp_path)), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
