@@ -17,7 +17,7 @@ CHECKPOINT ?= sentence-transformers/all-MiniLM-L6-v2
 CHECKPOINT_PATH = $(if $(wildcard $(CHECKPOINT)/config.json),$(abspath $(CHECKPOINT)),$(CHECKPOINT))
 EPOCHS ?= 3
 # Model and endpoint are named after the data unless you name them.
-NAME ?= $(subst _,-,$(notdir $(patsubst %/,%,$(DATA))))
+NAME ?= $(shell basename '$(DATA)' | sed -E 's/[.](csv|tsv|jsonl|parquet)([.]gz)?$$//; s/[^A-Za-z0-9]+/-/g' | cut -c1-32)
 # More overrides of the pipeline file, such as SET="jobs.sweep.limits.max_total_trials=8".
 SET ?=
 JOB := finetune-$(shell date -u +%Y%m%d-%H%M%S)

@@ -21,7 +21,7 @@ from finetune.errors import InputError
 from finetune.files import folder_sha256
 from finetune.registration import MODEL_DIGEST_TAG, PROMOTED, VERDICT_TAG, read_registration
 from finetune.stage import parse_arguments, run_stage
-from finetune.workspace import ModelVersion, connect, download_model
+from finetune.workspace import ModelVersion, check_endpoint_name, connect, download_model
 
 LOGGER = logging.getLogger(__name__)
 
@@ -49,8 +49,8 @@ class Target:
 def main(argv: Sequence[str]) -> None:
     """Run deploy."""
     arguments = parse_arguments(DeployArguments, argv, __doc__)
-    # A terminated step has to put the traffic back; Python's default would end it in the middle.
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    check_endpoint_name(arguments.endpoint_name)
+    signal.signal(signal.SIGTERM, _end_once)
     from journal import Journal
 
     target, reasons = choose_target(arguments)
@@ -59,7 +59,18 @@ def main(argv: Sequence[str]) -> None:
         LOGGER.info("nothing to roll out: %s", "; ".join(reasons))
         journal.finish("unchanged", ["not promoted", *reasons])
         return
-    _deploy(target, arguments, journal)
+    try:
+        _deploy(target, arguments, journal)
+    except InputError as error:
+        if journal.state == "in progress":
+            journal.finish("unchanged", [str(error)])
+        raise
+
+
+def _end_once(number: int, _frame: Any) -> None:
+    """End by an exception, so that a terminated rollout is undone; what comes meanwhile must not end the undoing."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def choose_target(arguments: DeployArguments) -> tuple[Target | None, tuple[str, ...]]:
@@ -81,7 +92,7 @@ def choose_target(arguments: DeployArguments) -> tuple[Target | None, tuple[str,
     else:
         raise InputError("expected --registration, or --model_name with --model_version")
     if not target.model.version.isdecimal():
-        raise InputError(f"--model_version {target.model.version!r}: expected an exact version number")
+        raise InputError(f"{target.model.name}, version {target.model.version!r}: expected an exact version number")
     return target, ()
 
 
@@ -124,10 +135,11 @@ def _deploy(target: Target, arguments: DeployArguments, journal: Any) -> None:
         check_registered(dict(registered.tags or {}), target, folder_sha256(folder))
         labels = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))["metadata"]["labels"]
         golden = read_golden_request(folder, labels)
+    # Until here nothing was touched; from here on the rollout undoes what it did.
     try:
         roll_out(client, RolloutRequest(target.model, arguments.endpoint_name, definition, golden), journal)
     except AzureError as error:
-        raise InputError(f"the rollout failed and was rolled back: {error}") from error
+        raise InputError(f"the rollout failed ({journal.state}): {error}") from error
 
 
 if __name__ == "__main__":

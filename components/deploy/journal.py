@@ -11,7 +11,8 @@ from finetune.files import write_json
 class Journal:
     """Writes the whole journal anew after every step, so that a killed rollout leaves its last step behind.
 
-    States: in progress, live (the version serves), unchanged (nothing to do), rolled back (the old state is back).
+    States: in progress, live (the version serves), unchanged (nothing to do), rolled back (the old state is
+    back), rollback failed (it is not, and the reasons say what is left).
     """
 
     def __init__(self, path: Path, endpoint_name: str, model: str | None) -> None:
@@ -29,6 +30,12 @@ class Journal:
             "state": "in progress",
             "steps": [],
         }
+        write_json(path, self._value)
+
+    @property
+    def state(self) -> str:
+        """The state last recorded."""
+        return str(self._value["state"])
 
     def step(self, step: str, traffic: Mapping[str, int], **figures: Any) -> None:
         """Record a step with the traffic (percent by deployment) that holds after it."""

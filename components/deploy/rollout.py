@@ -5,21 +5,24 @@ Any failure before that puts the old state back.
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from azure.ai.ml import load_online_deployment, load_online_endpoint
-from azure.core.exceptions import ResourceNotFoundError
+from azure.core.exceptions import AzureError, ResourceNotFoundError
 from journal import Journal
+from marshmallow.exceptions import MarshmallowError
 from smoke import GoldenRequest, ScoringTarget, smoke_test
 
+from finetune.errors import InputError
 from finetune.workspace import ModelVersion, parse_model_reference
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
-    from azure.ai.ml.entities import OnlineEndpoint
+    from azure.ai.ml.entities import OnlineDeployment, OnlineEndpoint
+    from azure.core.polling import LROPoller
 
 LOGGER = logging.getLogger(__name__)
 COLOURS = ("blue", "green")
@@ -42,37 +45,45 @@ def roll_out(client: "MLClient", request: RolloutRequest, journal: Journal) -> N
     The live state decides what happens: the same version serving is left alone; else the idle colour is created,
     asked the golden request by name, given all traffic, asked again, and the old colour is removed. When anything
     fails before that last step, the traffic is put back, the new colour removed, and so is an endpoint that this
-    rollout made.
+    rollout made. A deployment without traffic that had the idle colour is gone either way.
 
     Raises:
-        SmokeTestFailedError: the new colour does not answer as the model did; everything is as it was before.
-        azure.core.exceptions.AzureError: the service refused or failed; everything is as it was before.
+        InputError: the definition cannot be used, or the traffic is split by hand; nothing was touched.
+        SmokeTestFailedError: the new colour does not answer as the model did; it was undone, as the journal says.
+        azure.core.exceptions.AzureError: the service refused or failed; it was undone, as the journal says.
     """
+    _load_definition(request, COLOURS[0])
     endpoint = _find_endpoint(client, request.endpoint_name)
     before = _traffic(endpoint)
+    if len(before) > 1:
+        split = ", ".join(f"{name} {share} %" for name, share in before.items())
+        raise InputError(
+            f"endpoint {request.endpoint_name}: its traffic is split ({split}); give one deployment all of it first"
+        )
     if endpoint is not None and (serving := _serving(client, request, before)) is not None:
         journal.step(f"{request.model} serves already, as {serving}", before)
         journal.finish("unchanged", [f"{request.model} serves already"], deployment=serving, traffic=before)
         return
-    colour = _idle_colour(before)
-    with _undone_on_failure(client, request, journal, endpoint, colour):
+    colour = next(name for name in COLOURS if name not in before)
+    with _undone_on_failure(client, request, journal, before if endpoint is not None else None, colour) as wait:
         if endpoint is None:
-            endpoint = _create_endpoint(client, request)
+            endpoint = wait(client.online_endpoints.begin_create_or_update(_load_definition(request, colour)[0]))
             journal.step("endpoint created", {})
-        else:
-            _remove_if_there(client, request.endpoint_name, colour)
+        elif colour in _deployments(client, request.endpoint_name):
+            wait(client.online_deployments.begin_delete(name=colour, endpoint_name=request.endpoint_name))
+            journal.step(f"idle {colour} removed", before)
         LOGGER.info("creating %s for %s", colour, request.model)
-        client.online_deployments.begin_create_or_update(_deployment(request, colour)).result()
+        wait(client.online_deployments.begin_create_or_update(_load_definition(request, colour)[1]))
         journal.step(f"{colour} created and healthy", before)
         key = client.online_endpoints.get_keys(request.endpoint_name).primary_key
         seconds = smoke_test(ScoringTarget(endpoint.scoring_uri, key, colour), request.golden)
         journal.step(f"{colour} passed the smoke test", before, seconds=seconds)
-        _set_traffic(client, request.endpoint_name, {**dict.fromkeys(before, 0), colour: 100})
+        wait(_set_traffic(client, request.endpoint_name, {**dict.fromkeys(before, 0), colour: 100}))
         after = {colour: 100}
         journal.step(f"all traffic on {colour}", after)
         seconds = smoke_test(ScoringTarget(endpoint.scoring_uri, key, None), request.golden)
         journal.step("the endpoint passed the smoke test", after, seconds=seconds)
-    for old in _other_deployments(client, request.endpoint_name, colour):
+    for old in sorted(_deployments(client, request.endpoint_name) - {colour}):
         client.online_deployments.begin_delete(name=old, endpoint_name=request.endpoint_name).result()
         journal.step(f"{old} removed", after)
     LOGGER.info("%s serves %s as %s", request.endpoint_name, request.model, colour)
@@ -81,29 +92,86 @@ def roll_out(client: "MLClient", request: RolloutRequest, journal: Journal) -> N
 
 @contextlib.contextmanager
 def _undone_on_failure(
-    client: "MLClient",
-    request: RolloutRequest,
-    journal: Journal,
-    before: "OnlineEndpoint | None",
-    colour: str,
-) -> Iterator[None]:
-    """Put the state from before back when the block raises anything, an interrupt among them; then raise it on."""
+    client: "MLClient", request: RolloutRequest, journal: Journal, before: dict[str, int] | None, colour: str
+) -> Iterator[Callable[["LROPoller[Any]"], Any]]:
+    """Put the state from before back when the block raises anything, an interrupt among them; then raise it on.
+
+    Args:
+        client: the workspace.
+        request: what is rolled out.
+        journal: gets "rolled back", or "rollback failed" with what could not be undone.
+        before: the traffic to put back; None when there was no endpoint.
+        colour: the deployment to remove.
+
+    Yields:
+        What the block waits for operations with: the service refuses to undo what it is still doing, so an
+        operation that was interrupted is waited for before it is undone.
+    """
+    last: list[LROPoller[Any]] = []
+
+    def wait(poller: "LROPoller[Any]") -> Any:
+        last[:] = [poller]
+        return poller.result()
+
     try:
-        yield
+        yield wait
     except BaseException as error:
         reason = f"{type(error).__name__}: {error}"
         LOGGER.warning("rolling back: %s", reason)
+        endpoint = request.endpoint_name
+        undo: list[tuple[str, Callable[[], object]]] = [("wait for the last operation", lambda: _finish(last))]
         if before is None:
-            with contextlib.suppress(ResourceNotFoundError):
-                client.online_endpoints.begin_delete(request.endpoint_name).result()
-            journal.step("the endpoint made by this rollout removed", {})
+            undo.append(("remove the endpoint", lambda: _remove_endpoint(client, endpoint)))
         else:
-            traffic = _traffic(before)
-            _set_traffic(client, request.endpoint_name, traffic)
-            _remove_if_there(client, request.endpoint_name, colour)
-            journal.step(f"traffic put back and {colour} removed", traffic)
-        journal.finish("rolled back", [reason], traffic=_traffic(before))
+            undo.append(("put the traffic back", lambda: _set_traffic(client, endpoint, before).result()))
+            undo.append((f"remove {colour}", lambda: _remove_deployment(client, endpoint, colour)))
+        failures = [f"could not {step}: {failure}" for step, action in undo if (failure := _attempt(action))]
+        journal.step("undone" if not failures else "could not be undone", before or {})
+        journal.finish("rollback failed" if failures else "rolled back", [reason, *failures], traffic=before or {})
         raise
+
+
+def _attempt(action: Callable[[], object]) -> str | None:
+    """Run one step of the way back; return why it failed, so that the other steps are still taken."""
+    try:
+        action()
+    except (AzureError, OSError) as error:
+        LOGGER.error("while rolling back: %s", error)
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _finish(pollers: "list[LROPoller[Any]]") -> None:
+    """Wait until the service is done with an operation, however it ends: only then can it be undone."""
+    for poller in pollers:
+        with contextlib.suppress(AzureError):
+            poller.result()
+
+
+def _load_definition(request: RolloutRequest, colour: str) -> "tuple[OnlineEndpoint, OnlineDeployment]":
+    """Load endpoint.yml and deployment.yml for a colour.
+
+    Raises:
+        InputError: one of them is not what azure-ai-ml takes.
+    """
+    endpoint = [{"name": request.endpoint_name}]
+    deployment = [
+        {"name": colour},
+        {"endpoint_name": request.endpoint_name},
+        {"model": f"azureml:{request.model}"},
+    ]
+    try:
+        return (
+            load_online_endpoint(request.definition / "endpoint.yml", params_override=endpoint),
+            load_online_deployment(request.definition / "deployment.yml", params_override=deployment),
+        )
+    except (MarshmallowError, AzureError) as error:
+        said = " ".join(str(error).split("Visit this link")[0].split())
+        raise InputError(f"{request.definition}: {said}") from None
+
+
+def _deployments(client: "MLClient", endpoint_name: str) -> set[str]:
+    return {deployment.name for deployment in client.online_deployments.list(endpoint_name)}
 
 
 def _find_endpoint(client: "MLClient", name: str) -> "OnlineEndpoint | None":
@@ -111,24 +179,6 @@ def _find_endpoint(client: "MLClient", name: str) -> "OnlineEndpoint | None":
         return client.online_endpoints.get(name)
     except ResourceNotFoundError:
         return None
-
-
-def _create_endpoint(client: "MLClient", request: RolloutRequest) -> "OnlineEndpoint":
-    endpoint = load_online_endpoint(
-        request.definition / "endpoint.yml", params_override=[{"name": request.endpoint_name}]
-    )
-    return client.online_endpoints.begin_create_or_update(endpoint).result()
-
-
-def _deployment(request: RolloutRequest, colour: str):
-    return load_online_deployment(
-        request.definition / "deployment.yml",
-        params_override=[
-            {"name": colour},
-            {"endpoint_name": request.endpoint_name},
-            {"model": f"azureml:{request.model}"},
-        ],
-    )
 
 
 def _traffic(endpoint: "OnlineEndpoint | None") -> dict[str, int]:
@@ -147,20 +197,17 @@ def _serving(client: "MLClient", request: RolloutRequest, traffic: Mapping[str, 
     return name if parse_model_reference(reference) == request.model else None
 
 
-def _idle_colour(traffic: Mapping[str, int]) -> str:
-    return next((colour for colour in COLOURS if colour not in traffic), COLOURS[0])
-
-
-def _set_traffic(client: "MLClient", endpoint_name: str, traffic: Mapping[str, int]) -> None:
+def _set_traffic(client: "MLClient", endpoint_name: str, traffic: Mapping[str, int]) -> "LROPoller[Any]":
     endpoint = client.online_endpoints.get(endpoint_name)
     endpoint.traffic = dict(traffic)
-    client.online_endpoints.begin_create_or_update(endpoint).result()
+    return client.online_endpoints.begin_create_or_update(endpoint)
 
 
-def _remove_if_there(client: "MLClient", endpoint_name: str, colour: str) -> None:
+def _remove_endpoint(client: "MLClient", endpoint_name: str) -> None:
+    with contextlib.suppress(ResourceNotFoundError):
+        client.online_endpoints.begin_delete(endpoint_name).result()
+
+
+def _remove_deployment(client: "MLClient", endpoint_name: str, colour: str) -> None:
     with contextlib.suppress(ResourceNotFoundError):
         client.online_deployments.begin_delete(name=colour, endpoint_name=endpoint_name).result()
-
-
-def _other_deployments(client: "MLClient", endpoint_name: str, colour: str) -> list[str]:
-    return sorted(item.name for item in client.online_deployments.list(endpoint_name) if item.name != colour)

@@ -31,7 +31,7 @@ from finetune.metrics.classification import (
     per_label_metrics,
 )
 from finetune.stage import parse_arguments, run_stage
-from finetune.workspace import ModelVersion, connect, download_model, serving_model
+from finetune.workspace import ModelVersion, check_endpoint_name, connect, download_model, serving_model
 
 LOGGER = logging.getLogger(__name__)
 Measure = Callable[[Path, str], tuple[Evidence, Predictions]]
@@ -63,6 +63,8 @@ def main(argv: Sequence[str]) -> None:
     """Run evaluate."""
     arguments = parse_arguments(EvaluateArguments, argv, __doc__)
     dataset, output, policy_path = map(Path, (arguments.dataset, arguments.evaluation, arguments.gate_policy))
+    if arguments.endpoint_name is not None:
+        check_endpoint_name(arguments.endpoint_name)
     policy = read_policy(policy_path, CLASSIFICATION_METRICS, LOWER_IS_BETTER)
     manifest = read_manifest(dataset)
     frame = read_test_rows(dataset, manifest)

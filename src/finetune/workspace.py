@@ -1,6 +1,7 @@
 """The workspace a stage runs in, reached through `MLClient` and nothing else."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,6 +61,19 @@ def parse_model_reference(reference: str) -> ModelVersion:
     if colon and name and version:
         return ModelVersion(name, version)
     raise InputError(f"model reference {reference!r}: expected an exact name:version")
+
+
+def check_endpoint_name(name: str) -> None:
+    """Check an online endpoint's name by Azure ML's rule, before hours of training end at it.
+
+    Raises:
+        InputError: it is not 3 to 32 letters, digits and hyphens, beginning with a letter and not ending with a hyphen.
+    """
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]", name) is None:
+        raise InputError(
+            f"--endpoint_name {name!r}: expected 3 to 32 letters, digits and hyphens, beginning with a letter and not "
+            "ending with a hyphen"
+        )
 
 
 def serving_model(client: "MLClient", endpoint_name: str) -> ModelVersion | None:

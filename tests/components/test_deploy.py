@@ -21,15 +21,26 @@ NEW = ModelVersion("m", "2")
 
 
 class Poller:
-    def __init__(self, value: Any = None) -> None:
+    """An operation; while it runs, its workspace refuses to undo it. An interrupt leaves it running."""
+
+    def __init__(self, value: Any = None, workspace: "Workspace | None" = None, interrupted: bool = False) -> None:
         self.value = value
+        self.workspace = workspace
+        self.interrupted = interrupted
+        if workspace is not None:
+            workspace.busy = True
 
     def result(self) -> Any:
+        if self.interrupted:
+            self.interrupted = False
+            raise SystemExit(143)
+        if self.workspace is not None:
+            self.workspace.busy = False
         return self.value
 
 
 class Workspace:
-    """Endpoint and deployments of one workspace; `fail_at` names the call that fails."""
+    """One workspace. `fail_at` names calls that fail, `interrupt_at` one that is interrupted."""
 
     def __init__(self, serving: dict[str, str] | None) -> None:
         self.endpoint = SimpleNamespace(scoring_uri="http://x", traffic={}) if serving is not None else None
@@ -37,7 +48,9 @@ class Workspace:
         if self.endpoint:
             self.endpoint.traffic = {name: 100 if i == 0 else 0 for i, name in enumerate(self.models)}
         self.calls: list[str] = []
-        self.fail_at: str | None = None
+        self.fail_at: list[str] = []
+        self.interrupt_at: str | None = None
+        self.busy = False
         self.online_endpoints = SimpleNamespace(
             get=self.get_endpoint,
             begin_create_or_update=self.put_endpoint,
@@ -53,9 +66,14 @@ class Workspace:
 
     def called(self, call: str) -> None:
         self.calls.append(call)
-        if call == self.fail_at:
-            self.fail_at = None
+        if self.busy:
+            raise HttpResponseError(f"{call}: wait for the operation before it")
+        if call in self.fail_at:
+            self.fail_at.remove(call)
             raise HttpResponseError(f"{call} failed")
+
+    def poller(self, call: str, value: Any = None) -> Poller:
+        return Poller(value, self, interrupted=call == self.interrupt_at)
 
     @property
     def live(self) -> dict[str, str]:
@@ -69,11 +87,12 @@ class Workspace:
 
     def put_endpoint(self, endpoint: Any) -> Poller:
         traffic = dict(endpoint.traffic or {})
-        self.called(f"traffic {traffic}" if traffic else "create endpoint")
+        call = f"traffic {traffic}" if traffic else "create endpoint"
+        self.called(call)
         assert sum(traffic.values()) in (0, 100)
         assert all(name in self.models for name, share in traffic.items() if share)
         self.endpoint = SimpleNamespace(scoring_uri="http://x", traffic=traffic)
-        return Poller(self.endpoint)
+        return self.poller(call, self.endpoint)
 
     def delete_endpoint(self, name: str) -> Poller:
         self.called("delete endpoint")
@@ -85,7 +104,7 @@ class Workspace:
     def put_deployment(self, deployment: Any) -> Poller:
         self.called(f"create {deployment.name}")
         self.models[deployment.name] = deployment.model.removeprefix("azureml:")
-        return Poller()
+        return self.poller(f"create {deployment.name}")
 
     def delete_deployment(self, name: str, endpoint_name: str) -> Poller:
         self.called(f"delete {name}")
@@ -106,7 +125,13 @@ def roll_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., d
     rollout, smoke, journal = (__import__(name) for name in ("rollout", "smoke", "journal"))
     assert sys.modules["smoke"].__file__.startswith(folder)
 
-    def run(workspace: Workspace, answer: Any = ANSWER, status: int = 200, broken_after: int | None = None) -> dict:
+    def run(
+        workspace: Workspace,
+        answer: Any = ANSWER,
+        status: int = 200,
+        broken_after: int | None = None,
+        definition: Path = DEFINITION,
+    ) -> dict:
         asked: list[str | None] = []
 
         def post(uri: str, json: Any, headers: dict, timeout: float, trust_env: bool) -> Any:
@@ -122,7 +147,7 @@ def roll_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., d
         golden = smoke.GoldenRequest(
             [{"text": "t"}], [{"label": "a", "score": 0.9, "probabilities": [0.9, 0.1]}], ["a", "b"]
         )
-        request = rollout.RolloutRequest(NEW, "messages", DEFINITION, golden)
+        request = rollout.RolloutRequest(NEW, "messages", definition, golden)
         rollout.roll_out(workspace, request, journal.Journal(tmp_path / "rollout.json", "messages", str(NEW)))
         return json.loads((tmp_path / "rollout.json").read_text())
 
@@ -159,13 +184,70 @@ def test_the_serving_version_is_left_alone(roll_out: Any) -> None:
     assert workspace.calls == []
 
 
-CALLS = ["delete green", "create green", "traffic {'blue': 0, 'green': 100}"]
+CALLS = ["create green", "traffic {'blue': 0, 'green': 100}"]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_an_interrupt_during_an_operation_waits_for_it_and_undoes_it(roll_out: Any, call: str) -> None:
+    workspace = Workspace({"blue": "m:1"})
+    workspace.interrupt_at = call
+    with pytest.raises(SystemExit):
+        roll_out(workspace)
+    assert workspace.models == {"blue": "m:1"}
+    assert workspace.live == {"m:1": 100}
+    assert json.loads(roll_out.journal.read_text())["state"] == "rolled back"
+
+
+@pytest.mark.parametrize("call", ["create endpoint", "create blue", "traffic {'blue': 100}"])
+def test_an_interrupted_first_rollout_leaves_no_endpoint(roll_out: Any, call: str) -> None:
+    workspace = Workspace(None)
+    workspace.interrupt_at = call
+    with pytest.raises(SystemExit):
+        roll_out(workspace)
+    assert workspace.endpoint is None
+    assert json.loads(roll_out.journal.read_text())["state"] == "rolled back"
+
+
+@pytest.mark.parametrize(
+    ("failing", "left"),
+    [("traffic {'blue': 100}", "could not put the traffic back"), ("delete green", "could not remove green")],
+)
+def test_a_way_back_that_fails_is_said_and_the_rest_of_it_still_taken(roll_out: Any, failing: str, left: str) -> None:
+    workspace = Workspace({"blue": "m:1"})
+    workspace.fail_at = ["traffic {'blue': 0, 'green': 100}", failing]
+    with pytest.raises(HttpResponseError, match="'green': 100"):
+        roll_out(workspace)
+    journal = json.loads(roll_out.journal.read_text())
+    assert journal["state"] == "rollback failed"
+    assert journal["reasons"][0].startswith("HttpResponseError: traffic")
+    assert journal["reasons"][1].startswith(left)
+    assert workspace.live == {"m:1": 100}
+    assert "delete green" in workspace.calls
+
+
+def test_traffic_that_was_split_by_hand_is_left_alone(roll_out: Any) -> None:
+    workspace = Workspace({"blue": "m:1", "green": "m:3"})
+    workspace.endpoint.traffic = {"blue": 60, "green": 40}
+    with pytest.raises(InputError, match=r"its traffic is split \(blue 60 %, green 40 %\)"):
+        roll_out(workspace)
+    assert workspace.calls == []
+
+
+def test_a_definition_that_the_client_does_not_take_touches_nothing(roll_out: Any, tmp_path: Path) -> None:
+    workspace = Workspace({"blue": "m:1"})
+    folder = tmp_path / "definition"
+    folder.mkdir()
+    (folder / "endpoint.yml").write_text("auth_mode: password\n")
+    (folder / "deployment.yml").write_text("instance_count: 1\n")
+    with pytest.raises(InputError, match="auth_mode"):
+        roll_out(workspace, definition=folder)
+    assert workspace.calls == []
 
 
 @pytest.mark.parametrize("call", CALLS)
 def test_a_refused_call_puts_the_old_state_back(roll_out: Any, call: str) -> None:
     workspace = Workspace({"blue": "m:1"})
-    workspace.fail_at = call
+    workspace.fail_at = [call]
     with pytest.raises(HttpResponseError, match="failed"):
         roll_out(workspace)
     assert workspace.models == {"blue": "m:1"}
@@ -178,7 +260,7 @@ def test_a_refused_call_puts_the_old_state_back(roll_out: Any, call: str) -> Non
 @pytest.mark.parametrize("call", ["create endpoint", "create blue", "traffic {'blue': 100}"])
 def test_a_first_rollout_that_fails_leaves_no_endpoint(roll_out: Any, call: str) -> None:
     workspace = Workspace(None)
-    workspace.fail_at = call
+    workspace.fail_at = [call]
     with pytest.raises(HttpResponseError):
         roll_out(workspace)
     assert workspace.endpoint is None
@@ -270,7 +352,7 @@ def test_what_was_not_registered_leaves_the_endpoint_alone(tmp_path: Path) -> No
     [
         ({}, "expected --registration, or --model_name with --model_version"),
         ({"model_name": "m"}, "expected --registration, or"),
-        ({"model_name": "m", "model_version": "latest"}, "'latest': expected an exact version number"),
+        ({"model_name": "m", "model_version": "latest"}, "m, version 'latest': expected an exact version number"),
         ({"model_name": "m", "model_version": "1", "registration": "r.json"}, "expected one of the two ways"),
         ({"registration": "no-such-file.json"}, "no such file; expected the file that register writes"),
     ],

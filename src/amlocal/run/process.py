@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 
-GRACE_SECONDS = 5.0
-"""Between SIGTERM and SIGKILL."""
+GRACE_SECONDS = 30.0
+"""Between SIGTERM and SIGKILL: what a step may need to put things back, as container services commonly give."""
 
 
 @dataclass(frozen=True)
