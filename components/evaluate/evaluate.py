@@ -11,7 +11,7 @@ Example:
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,9 +20,9 @@ import numpy as np
 
 from finetune.data.manifest import read_manifest
 from finetune.errors import InputError
-from finetune.evaluation import Predictions, label_ids, predict, predictions_frame, read_test_rows
-from finetune.files import file_sha256, folder_sha256, write_json
-from finetune.gate import Evidence, UnusableChampion, decide, read_policy
+from finetune.evaluation import Predictions, check_trained_on, label_ids, predict, predictions_frame, read_test_rows
+from finetune.files import folder_sha256, write_json
+from finetune.gate import Evidence, UnusableChampion, read_policy
 from finetune.metrics.classification import (
     CLASSIFICATION_METRICS,
     LOWER_IS_BETTER,
@@ -31,6 +31,7 @@ from finetune.metrics.classification import (
     per_label_metrics,
 )
 from finetune.stage import parse_arguments, run_stage
+from finetune.verdict import CHALLENGER, CHAMPION, METRICS_FILE, write_verdict
 from finetune.workspace import ModelVersion, check_endpoint_name, connect, download_model, serving_model
 
 LOGGER = logging.getLogger(__name__)
@@ -76,20 +77,20 @@ def main(argv: Sequence[str]) -> None:
         metrics = classification_metrics(manifest.labels, true, predictions.probabilities)
         return Evidence(folder_sha256(folder), test_sha256, metrics, name), predictions
 
-    challenger, predictions = measure(Path(arguments.model), "challenger")
+    check_trained_on(Path(arguments.model), manifest)
+    challenger, predictions = measure(Path(arguments.model), CHALLENGER)
     champion = _measure_champion(arguments.endpoint_name, measure)
-    verdict = decide(challenger, champion.evidence if champion else None, policy)
 
     output.mkdir(parents=True, exist_ok=True)
     train_counts = list(manifest.splits["train"].labels.values())
     measured = {
-        "challenger": dict(challenger.metrics),
+        CHALLENGER: dict(challenger.metrics),
         "majority_class": majority_class_metrics(manifest.labels, train_counts, true),
     }
     if champion is not None and isinstance(champion.evidence, Evidence):
-        measured["champion"] = dict(champion.evidence.metrics)
+        measured[CHAMPION] = dict(champion.evidence.metrics)
     write_json(
-        output / "metrics.json",
+        output / METRICS_FILE,
         {
             "task": manifest.task,
             "rows": len(frame),
@@ -102,19 +103,13 @@ def main(argv: Sequence[str]) -> None:
         output / "predictions.parquet", index=False
     )
     # Written last: a folder with a verdict is a whole evaluation.
-    write_json(
-        output / "verdict.json",
-        {
-            "promoted": verdict.promoted,
-            "reasons": list(verdict.reasons),
-            "checks": [asdict(check) for check in verdict.checks],
-            "decided_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "model_sha256": challenger.model_sha256,
-            "test_sha256": test_sha256,
-            "policy_sha256": file_sha256(policy_path),
-            "policy": asdict(policy),
-            "champion": _describe(champion),
-        },
+    verdict = write_verdict(
+        output,
+        challenger,
+        (champion.version, champion.evidence) if champion else None,
+        policy,
+        policy_path,
+        datetime.now(UTC).isoformat(timespec="seconds"),
     )
     _log(measured, verdict.promoted)
     LOGGER.info("%s: %s", "promoted" if verdict.promoted else "not promoted", "; ".join(verdict.reasons))
@@ -135,15 +130,6 @@ def _measure_champion(endpoint_name: str | None, measure: Measure) -> Champion |
         except InputError as error:
             return Champion(version, UnusableChampion(str(version), str(error)), None)
     return Champion(version, evidence, predictions)
-
-
-def _describe(champion: Champion | None) -> dict[str, str] | None:
-    if champion is None:
-        return None
-    description = {"name": champion.version.name, "version": champion.version.version}
-    if isinstance(champion.evidence, Evidence):
-        return {**description, "model_sha256": champion.evidence.model_sha256}
-    return {**description, "unusable": champion.evidence.reason}
 
 
 def _log(measured: dict[str, dict[str, float]], promoted: bool) -> None:

@@ -4,7 +4,8 @@ A rejected model is not an error: registration.json then says registered: false 
 
 Example:
     python components/register/register.py --model build/model --evaluation build/evaluation --dataset build/dataset \
-        --model_name customer-messages --registration build/registration.json
+        --gate_policy endpoints/text-classifier/gate.yml --model_name customer-messages \
+        --registration build/registration.json
 """
 
 import logging
@@ -15,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from finetune.data.manifest import DatasetManifest, read_manifest
-from finetune.errors import InputError
 from finetune.files import folder_sha256, read_json
+from finetune.gate import read_policy
+from finetune.metrics.classification import CLASSIFICATION_METRICS, LOWER_IS_BETTER
 from finetune.registration import MODEL_DIGEST_TAG, PROMOTED, VERDICT_TAG, Registration, write_registration
 from finetune.stage import parse_arguments, run_stage
+from finetune.verdict import METRICS_FILE, verify_verdict
 from finetune.workspace import ModelVersion, connect
 
 LOGGER = logging.getLogger(__name__)
@@ -31,6 +34,7 @@ class RegisterArguments:
     model: str = field(metadata={"help": "the MLflow model folder that was evaluated"})
     evaluation: str = field(metadata={"help": "folder that evaluate wrote"})
     dataset: str = field(metadata={"help": "folder that prep wrote, for the lineage tags"})
+    gate_policy: str = field(metadata={"help": "gate.yml: the verdict is worked out again from it"})
     model_name: str = field(metadata={"help": "name in the registry; the registry counts the versions"})
     registration: str = field(metadata={"help": "output file: registration.json"})
     commit: str = field(default="unrecorded", metadata={"help": "commit of the code, for the lineage tags"})
@@ -40,11 +44,13 @@ def main(argv: Sequence[str]) -> None:
     """Run register."""
     arguments = parse_arguments(RegisterArguments, argv, __doc__)
     model, evaluation, output = map(Path, (arguments.model, arguments.evaluation, arguments.registration))
-    verdict = read_json(evaluation / "verdict.json", "the verdict that evaluate writes")
-    metrics = read_json(evaluation / "metrics.json", "the metrics that evaluate writes")
+    policy_path = Path(arguments.gate_policy)
+    policy = read_policy(policy_path, CLASSIFICATION_METRICS, LOWER_IS_BETTER)
     manifest = read_manifest(Path(arguments.dataset))
     digest = folder_sha256(model)
-    reasons = check_verdict(verdict, digest, manifest)
+    verdict = verify_verdict(evaluation, digest, manifest.splits["test"].sha256, policy, policy_path)
+    reasons = tuple(verdict["reasons"])
+    metrics = read_json(evaluation / METRICS_FILE, "the metrics that evaluate writes")
     if not verdict["promoted"]:
         LOGGER.info("not registered: %s", "; ".join(reasons))
         write_registration(output, Registration(False, reasons))
@@ -55,39 +61,11 @@ def main(argv: Sequence[str]) -> None:
     write_registration(output, Registration(True, reasons, version, digest, tags))
 
 
-def check_verdict(verdict: dict[str, Any], model_sha256: str, manifest: DatasetManifest) -> tuple[str, ...]:
-    """Check that the verdict is about this model and this data set.
-
-    Returns:
-        The verdict's reasons.
-
-    Raises:
-        InputError: it is about another model or other test rows, or its answer does not follow from its own checks.
-    """
-    if verdict.get("model_sha256") != model_sha256:
-        raise InputError(
-            f"the verdict is about the model {verdict.get('model_sha256')}; the model given is {model_sha256}"
-        )
-    expected = manifest.splits["test"].sha256
-    if verdict.get("test_sha256") != expected:
-        raise InputError(
-            f"the verdict is about the test rows {verdict.get('test_sha256')}; the data set's are {expected}"
-        )
-    promoted, checks = verdict.get("promoted"), verdict.get("checks")
-    if not isinstance(promoted, bool) or not isinstance(checks, list) or not checks:
-        raise InputError(
-            f"the verdict says promoted: {promoted!r} with checks {checks!r}; expected an answer and its checks"
-        )
-    if promoted != all(check.get("passed") is True for check in checks):
-        raise InputError(f"the verdict says promoted: {promoted}, which does not follow from its checks")
-    return tuple(verdict.get("reasons", ()))
-
-
 def lineage_tags(
     verdict: dict[str, Any], metrics: dict[str, Any], manifest: DatasetManifest, commit: str
 ) -> dict[str, str]:
     """Return the registered model's tags: where it came from and what it was measured at."""
-    champion = verdict.get("champion")
+    champion = verdict["champion"]
     figures = metrics["metrics"]["challenger"]
     return {
         VERDICT_TAG: PROMOTED,
@@ -104,10 +82,17 @@ def lineage_tags(
 
 
 def _register(model: Path, name: str, tags: dict[str, str]) -> ModelVersion:
+    """Register a model, or return the version that holds it already: a step run again registers nothing twice."""
     from azure.ai.ml.constants import AssetTypes
     from azure.ai.ml.entities import Model
 
-    registered = connect().models.create_or_update(
+    client = connect()
+    for known in client.models.list(name=name):
+        said = known.tags or {}
+        if all(said.get(tag) == tags[tag] for tag in (MODEL_DIGEST_TAG, VERDICT_TAG)):
+            LOGGER.info("%s:%s holds this model already", known.name, known.version)
+            return ModelVersion(known.name, str(known.version))
+    registered = client.models.create_or_update(
         Model(path=str(model), type=AssetTypes.MLFLOW_MODEL, name=name, tags=tags)
     )
     return ModelVersion(registered.name, str(registered.version))

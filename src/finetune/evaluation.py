@@ -44,6 +44,25 @@ def read_test_rows(dataset: Path, manifest: DatasetManifest) -> pd.DataFrame:
     return frame
 
 
+def check_trained_on(folder: Path, manifest: DatasetManifest) -> None:
+    """Check that a model was trained on this data set's train split.
+
+    A model of another cut may have seen these test rows in its training.
+
+    Raises:
+        InputError: its MLmodel names another train split, or none.
+    """
+    import mlflow
+
+    try:
+        metadata = mlflow.models.Model.load(str(folder)).metadata or {}
+    except (mlflow.MlflowException, OSError, ValueError) as error:
+        raise InputError(f"{folder}: does not load as an MLflow model: {error}") from None
+    expected = manifest.splits["train"].sha256
+    if (found := metadata.get("train_sha256")) != expected:
+        raise InputError(f"{folder}: was trained on the rows {found}; the data set's train split is {expected}")
+
+
 def predict(folder: Path, frame: pd.DataFrame, manifest: DatasetManifest) -> Predictions:
     """Load an MLflow model folder and ask it for the test rows.
 
@@ -68,12 +87,14 @@ def predict(folder: Path, frame: pd.DataFrame, manifest: DatasetManifest) -> Pre
         raise InputError(f"{folder}: it takes the columns {columns}; the data set has {list(manifest.text_columns)}")
     try:
         answer = model.predict(frame[list(manifest.text_columns)])
+        probabilities = np.asarray(answer["probabilities"].tolist(), dtype=np.float64)
     except (mlflow.MlflowException, *_FAILURES_OF_MODEL_CODE) as error:
-        raise InputError(f"{folder}: does not answer the test rows: {error}") from error
-    probabilities = np.asarray(answer["probabilities"].tolist(), dtype=np.float64)
-    probabilities = probabilities[:, [labels.index(label) for label in manifest.labels]]
+        raise InputError(f"{folder}: does not answer the test rows: {error!r}") from error
     if probabilities.shape != (len(frame), len(labels)) or not np.isfinite(probabilities).all():
         raise InputError(f"{folder}: its probabilities are not {len(frame)} × {len(labels)} finite numbers")
+    if (probabilities < 0).any() or not np.allclose(probabilities.sum(axis=1), 1, atol=1e-4):
+        raise InputError(f"{folder}: the probabilities of a row are negative or do not sum to 1")
+    probabilities = probabilities[:, [labels.index(label) for label in manifest.labels]]
     return Predictions(probabilities.argmax(axis=1), probabilities)
 
 

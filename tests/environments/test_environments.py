@@ -21,6 +21,7 @@ DISTRIBUTION = {
 BROUGHT_BY = {
     "huggingface_hub": "transformers",
     "httpx2": "transformers",
+    "marshmallow": "azure-ai-ml",
     "azure.core": "azure-ai-ml",
     "tokenizers": "transformers",
 }
