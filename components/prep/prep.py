@@ -68,6 +68,8 @@ class PrepArguments:
 def main(argv: Sequence[str]) -> None:
     """Run prep."""
     arguments = parse_arguments(PrepArguments, argv, __doc__)
+    if not 0 <= arguments.seed < 2**32:
+        raise InputError(f"--seed {arguments.seed}: expected 0 to {2**32 - 1}")
     source: Path | HubDataset
     if arguments.hub_dataset != NO_HUB_DATASET:
         source = HubDataset(arguments.hub_dataset, arguments.hub_config, arguments.hub_revision)

@@ -8,6 +8,7 @@ Example:
 """
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,6 +39,8 @@ DEFAULTS: dict[str, Any] = {
     "metric_for_best_model": SCORE,
     "greater_is_better": True,
     "logging_steps": 10,
+    # The filter would show the last good loss in the place of one that is no number.
+    "logging_nan_inf_filter": False,
     "disable_tqdm": True,
 }
 """Where this project differs from TrainingArguments' own defaults."""
@@ -89,11 +92,31 @@ def parse(argv: Sequence[str]) -> tuple[TrainArguments, TrainingArguments, Preci
     parser = make_parser(precision)
     try:
         own, training = parser.parse_args_into_dataclasses(list(argv), look_for_args_file=False)
+        _check_amounts(own, training)
         if own.max_epochs is not None and training.num_train_epochs > own.max_epochs:
             training = replace(training, num_train_epochs=own.max_epochs)
     except ValueError as error:
         raise InputError(f"the arguments cannot be used: {error}") from None
-    return own, training, precision
+    return own, training, settled_precision(precision, training)
+
+
+def _check_amounts(own: TrainArguments, training: TrainingArguments) -> None:
+    """Refuse what TrainingArguments takes and no training comes of."""
+    amounts = {
+        "learning_rate": training.learning_rate,
+        "num_train_epochs": training.num_train_epochs,
+        "per_device_train_batch_size": training.per_device_train_batch_size,
+        "max_epochs": own.max_epochs,
+    }
+    for name, amount in amounts.items():
+        if amount is not None and not (amount > 0 and math.isfinite(amount)):
+            raise ValueError(f"--{name} {amount}: expected a number above 0")
+
+
+def settled_precision(chosen: Precision, training: TrainingArguments) -> Precision:
+    """Return the precision that training runs in: --bf16 and --fp16 overrule what was chosen."""
+    name = "bf16" if training.bf16 else "fp16" if training.fp16 else "fp32"
+    return chosen if name == chosen.name else Precision(name, "as requested by --bf16 and --fp16")
 
 
 def main(argv: Sequence[str]) -> None:

@@ -21,8 +21,9 @@ def run_stage(main: Callable[[Sequence[str]], None]) -> None:
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
     _silence_progress_bars()
-    for chatty in ("azure", "urllib3", "httpx", "mlflow"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    for chatty, level in {"azure": logging.ERROR, "urllib3": logging.ERROR, "httpx": logging.WARNING}.items():
+        logging.getLogger(chatty).setLevel(level)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     try:
         main(sys.argv[1:])
     except InputError as error:

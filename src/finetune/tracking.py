@@ -1,6 +1,7 @@
 """Logging to MLflow within the limits that Azure ML's backend sets."""
 
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,9 +51,9 @@ class MetricsCallback(TrainerCallback):
             if isinstance(value, int | float)
         }
         loss = figures.get("loss")
-        if loss is not None and loss != loss:
+        if loss is not None and not math.isfinite(loss):
             raise InputError(
-                f"training diverged: the loss is NaN at step {state.global_step}; lower --learning_rate "
+                f"training diverged: the loss is {loss} at step {state.global_step}; lower --learning_rate "
                 f"(now {args.learning_rate}) or use --precision fp32"
             )
         if state.is_world_process_zero:

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import pytest
 import yaml
 from support import load_component
 
+from finetune.errors import InputError
 from finetune.files import folder_sha256
 from finetune.workspace import ModelVersion
 
@@ -102,3 +104,33 @@ def test_a_champion_that_does_not_load_stops_the_promotion(run, trained_model: P
     verdict = read(run(champion=broken, serving=True), "verdict.json")
     assert verdict["promoted"] is False
     assert "the champion messages:7 could not be measured" in verdict["reasons"][0]
+
+
+def test_a_champion_that_answers_something_else_stops_the_promotion(run, trained_model: Path, tmp_path: Path) -> None:
+    odd = shutil.copytree(trained_model, tmp_path / "odd")
+    script = odd / "sequence_classifier.py"
+    script.write_text(script.read_text().replace('"probabilities": probabilities.tolist(),', ""))
+    verdict = read(run(champion=odd, serving=True), "verdict.json")
+    assert verdict["promoted"] is False
+    assert "does not answer the test rows" in verdict["reasons"][0]
+
+
+def test_a_challenger_of_another_data_set_is_refused(run, trained_model: Path, message_dataset: Path) -> None:
+    from finetune.data.manifest import read_manifest
+    from finetune.evaluation import check_trained_on
+
+    manifest = read_manifest(message_dataset)
+    check_trained_on(trained_model, manifest)
+    train = replace(manifest.splits["train"], sha256="another")
+    with pytest.raises(InputError, match="the data set's train split is another"):
+        check_trained_on(trained_model, replace(manifest, splits={**manifest.splits, "train": train}))
+
+
+def test_an_endpoint_name_that_cannot_be_is_refused_at_once(run) -> None:
+    with pytest.raises(InputError, match=r"--endpoint_name 'bad\.name': expected 3 to 32 letters"):
+        load_component("evaluate").main(
+            [
+                *("--dataset", "d", "--model", "m", "--gate_policy", "g", "--evaluation", "e"),
+                *("--endpoint_name", "bad.name"),
+            ]
+        )

@@ -1,6 +1,7 @@
 """Every component.yml says what its script's arguments say: names, types, defaults, choices, optionality."""
 
 import argparse
+import dataclasses
 import re
 import shlex
 from pathlib import Path
@@ -15,6 +16,7 @@ STAGES = ("prep", "train", "evaluate", "register", "deploy")
 COMPONENTS = Path(__file__).parents[2] / "components"
 DATACLASSES = {
     "prep": "PrepArguments",
+    "train": "TrainArguments",
     "evaluate": "EvaluateArguments",
     "register": "RegisterArguments",
     "deploy": "DeployArguments",
@@ -55,6 +57,17 @@ def test_every_port_reaches_the_command_once_and_nothing_else_does(stage: str) -
     assert set(arguments_in_command(stage)) == declared
     rest = ARGUMENT.sub("", value["command"])
     assert shlex.split(rest) == ["python", f"{stage}.py"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_argument_of_the_stage_can_be_given_in_yaml(stage: str) -> None:
+    in_yaml = {argument for argument, _ in arguments_in_command(stage).values()}
+    module = load_component(stage)
+    own = {field.name for field in dataclasses.fields(getattr(module, DATACLASSES[stage]))}
+    if stage == "train":
+        assert own <= in_yaml <= own | {field.name for field in dataclasses.fields(module.TrainingArguments)}
+    else:
+        assert in_yaml == own
 
 
 @pytest.mark.parametrize("stage", STAGES)

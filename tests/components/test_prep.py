@@ -52,6 +52,7 @@ def test_bad_input_is_one_line_and_a_status(tmp_path: Path, tiny_checkpoint: Pat
         (["--data", "{tmp}/none"], "no such file or folder"),
         (["--data", "{tmp}", "--text_column", "body"], "no column 'body'; found text, label"),
         (["--data", "{tmp}", "--checkpoint", "../no/such/checkpoint"], "no such folder"),
+        (["--data", "{tmp}", "--seed", "-1"], "--seed -1: expected 0 to"),
     ],
 )
 def test_what_cannot_be_used(tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from finetune.data.labels import LabelMapping
@@ -42,13 +43,16 @@ def select_examples(
         InputError: a column is missing, holds something else than text, or is empty throughout; a label is missing
             or not covered by the mapping.
     """
-    for source in [*columns.values(), label_column]:
+    if table.frame.empty:
+        raise InputError(f"{table.origin}: no rows; expected at least one")
+    used = [*columns.values(), label_column]
+    if len(set(used)) != len(used):
+        raise InputError(f"the columns of text and label are {', '.join(used)}; expected different ones")
+    for source in used:
         if source not in table.frame.columns:
             raise InputError(
                 f"{table.origin}: no column {source!r}; found {', '.join(map(str, table.frame.columns)) or 'no column'}"
             )
-    if table.frame.empty:
-        raise InputError(f"{table.origin}: no rows; expected at least one")
     texts = {name: _text_column(table, source) for name, source in columns.items()}
     has_text = pd.Series(True, index=table.frame.index)
     for column in texts.values():
@@ -73,6 +77,8 @@ def _text_column(table: SourceTable, source: str) -> pd.Series:
         if value is None or value is pd.NA or (isinstance(value, float) and pd.isna(value)):
             texts.append("")
         elif isinstance(value, str):
+            if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+                raise InputError(f"{table.place(row)}: column {source!r} holds half a character (a lone surrogate)")
             texts.append(value)
         else:
             raise InputError(
@@ -87,6 +93,8 @@ def _text_column(table: SourceTable, source: str) -> pd.Series:
 def _label(table: SourceTable, row: int, value: Any, mapping: LabelMapping) -> str | None:
     if value is None or value is pd.NA or (isinstance(value, float) and pd.isna(value)) or str(value).strip() == "":
         raise InputError(f"{table.place(row)}: the label is missing")
+    if not isinstance(value, str | int | float) and not isinstance(value, np.generic):
+        raise InputError(f"{table.place(row)}: the label is {value!r}; expected a name or a number")
     try:
         name = mapping.name_of(value)
     except InputError as error:

@@ -30,6 +30,8 @@ class SplitSummary:
     """Rows left out, by reason."""
     sha256: str
     """Digest of texts and labels, row by row: see `examples_sha256`."""
+    seen_in_train: int = 0
+    """Rows whose texts occur in train too, to the letter; 0 for train itself."""
     tokens_mean: float | None = None
     """Mean length in tokens after truncation; None for the test split, which is handed on as text."""
     truncated_share: float | None = None

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from finetune.checkpoints import resolve_checkpoint
@@ -10,7 +10,7 @@ from finetune.data.columns import Examples, select_examples
 from finetune.data.labels import parse_label_mapping
 from finetune.data.manifest import LABEL, TEST_FILE, DatasetManifest, SplitSummary, examples_sha256, write_manifest
 from finetune.data.sources import HubDataset, read_hub, read_path
-from finetune.data.splits import check_labels, complete_splits
+from finetune.data.splits import check_labels, complete_splits, count_seen_in_train
 from finetune.data.tokenise import (
     load_tokenizer,
     mean_length,
@@ -59,6 +59,7 @@ def prepare(request: PrepareRequest, folder: Path) -> DatasetManifest:
     given = {split: select_examples(table, columns, request.label_column, mapping) for split, table in tables.items()}
     splits = complete_splits(given, request.validation_share, request.test_share, request.seed)
     labels = check_labels(splits)
+    seen = count_seen_in_train(splits, task.text_columns)
     checkpoint = resolve_checkpoint(request.checkpoint)
     tokenizer = load_tokenizer(checkpoint.folder)
     config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
@@ -69,9 +70,10 @@ def prepare(request: PrepareRequest, folder: Path) -> DatasetManifest:
     for split in ("train", "validation"):
         table, truncated = tokenise(splits[split].frame, task.text_columns, labels, tokenizer, max_length)
         write_arrow(table, folder / f"{split}.arrow")
-        summaries[split] = _summary(splits[split], labels, mean_length(table), truncated)
+        summary = _summary(splits[split], labels, seen.get(split, 0))
+        summaries[split] = replace(summary, tokens_mean=mean_length(table), truncated_share=truncated)
     splits["test"].frame.to_parquet(folder / TEST_FILE, index=False)
-    summaries["test"] = _summary(splits["test"], labels, None, None)
+    summaries["test"] = _summary(splits["test"], labels, seen["test"])
     manifest = DatasetManifest(
         task=task.name,
         text_columns=task.text_columns,
@@ -89,12 +91,12 @@ def prepare(request: PrepareRequest, folder: Path) -> DatasetManifest:
         counts = ", ".join(f"{label} {count}" for label, count in summary.labels.items())
         dropped = "".join(f"; left out {count}: {reason}" for reason, count in summary.dropped.items())
         LOGGER.info("%s: %d rows (%s)%s", split, summary.rows, counts, dropped)
+        if summary.seen_in_train:
+            LOGGER.warning("%s: the texts of %d rows occur in train too", split, summary.seen_in_train)
     return manifest
 
 
-def _summary(
-    examples: Examples, labels: tuple[str, ...], tokens_mean: float | None, truncated_share: float | None
-) -> SplitSummary:
+def _summary(examples: Examples, labels: tuple[str, ...], seen_in_train: int) -> SplitSummary:
     counts = examples.frame[LABEL].value_counts()
     return SplitSummary(
         origin=Path(examples.origin).name,
@@ -102,6 +104,5 @@ def _summary(
         labels={label: int(counts.get(label, 0)) for label in labels},
         dropped=dict(examples.dropped),
         sha256=examples_sha256(examples.frame),
-        tokens_mean=tokens_mean,
-        truncated_share=truncated_share,
+        seen_in_train=seen_in_train,
     )

@@ -6,6 +6,8 @@ Every reader returns plain pandas frames with the source's own columns; a broken
 import csv
 import gzip
 import json
+import logging
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ import pandas as pd
 
 from finetune.errors import InputError
 
-SPLITS = ("train", "validation", "test")
+LOGGER = logging.getLogger(__name__)
 _ALIASES = {"train": "train", "training": "train", "validation": "validation", "valid": "validation"}
 _ALIASES |= {"val": "validation", "dev": "validation", "test": "test"}
 
@@ -67,9 +69,11 @@ def read_path(path: Path) -> dict[str, SourceTable]:
         return _read_datasets_folder(path)
     files = sorted(entry for entry in path.iterdir() if entry.is_file() and _reader_of(entry) is not None)
     tables: dict[str, SourceTable] = {}
+    unnamed: list[str] = []
     for file in files:
         split = _ALIASES.get(file.name.split(".")[0].lower())
         if split is None:
+            unnamed.append(file.name)
             continue
         if split in tables:
             raise InputError(f"{file}: a second file for the split {split!r}; the first is {tables[split].origin}")
@@ -81,6 +85,8 @@ def read_path(path: Path) -> dict[str, SourceTable]:
         raise InputError(
             f"--data {path}: found {found}; expected train with one of the endings {_suffix_list()}, or a single file"
         )
+    if unnamed:
+        LOGGER.warning("%s: left out, as their names are no split's: %s", path, ", ".join(unnamed))
     return tables
 
 
@@ -137,7 +143,7 @@ def _read_file(path: Path) -> SourceTable:
         return reader(path)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}:{_line_of_byte(path, error)}: not UTF-8: {error.reason}") from None
-    except (gzip.BadGzipFile, EOFError) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{path}: broken gzip file: {error}") from None
 
 
@@ -175,7 +181,11 @@ def _read_delimited(path: Path, delimiter: str, quoting: Literal[0, 3]) -> Sourc
             header = next(reader, None)
             if header is None:
                 raise InputError(f"{path}: empty file; expected a header line")
+            if len(set(header)) != len(header):
+                raise InputError(f"{path}:1: a column is named twice: {', '.join(header)}")
             for row in reader:
+                if not row:
+                    raise InputError(f"{path}:{reader.line_num}: empty line; expected {len(header)} fields")
                 if len(row) != len(header):
                     raise InputError(
                         f"{path}:{reader.line_num}: found {len(row)} fields; expected {len(header)}, as in the header"

@@ -1,6 +1,6 @@
 """Given splits are kept; missing ones are cut from train, stratified and seeded."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from sklearn.model_selection import train_test_split
@@ -53,6 +53,23 @@ def check_labels(splits: Mapping[str, Examples]) -> tuple[str, ...]:
                 f"first: row {unknown.index[0] + 1}) does not occur in train; train has {', '.join(labels)}"
             )
     return labels
+
+
+def count_seen_in_train(splits: Mapping[str, Examples], text_columns: Sequence[str]) -> dict[str, int]:
+    """Count the rows of validation and test whose texts occur in train, to the letter.
+
+    Raises:
+        InputError: all of a split's rows do: nothing would be measured but memory.
+    """
+    columns = list(text_columns)
+    train = set(splits["train"].frame[columns].itertuples(index=False, name=None))
+    seen = {}
+    for split in ("validation", "test"):
+        rows = splits[split].frame[columns].itertuples(index=False, name=None)
+        seen[split] = sum(row in train for row in rows)
+        if seen[split] == len(splits[split].frame):
+            raise InputError(f"{splits[split].origin}: all {seen[split]} rows of the {split} split occur in train")
+    return seen
 
 
 def _cut(frame: pd.DataFrame, rows: int, origin: str, split: str, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import datasets
 import mlflow
+import numpy as np
 import transformers
 from transformers import DataCollatorWithPadding, EvalPrediction, Trainer, TrainingArguments
 
@@ -99,8 +100,9 @@ def fit(request: FitRequest, arguments: TrainingArguments) -> dict[str, Any]:
         trainer.remove_callback(transformers.PrinterCallback)
         result = trainer.train()
         trained = time.perf_counter()
-        validation_metrics = _best_metrics(trainer)
-        mlflow.log_metric(SCORE, validation_metrics[SCORE], step=trainer.state.global_step)
+        if trainer.state.global_step == 0:
+            raise InputError(f"no training step was taken: {len(train)} rows, {arguments.num_train_epochs} epochs")
+        validation_metrics = _kept_metrics(trainer)
 
         if trainer.is_world_process_zero():
             save_model_folder(request.model, trainer.model, tokenizer, task, manifest)
@@ -169,20 +171,25 @@ def _open_split(dataset: Path, split: str) -> datasets.Dataset:
 
 
 def _validation_metrics(task: Task, manifest: DatasetManifest, prediction: EvalPrediction) -> dict[str, float]:
+    if not np.isfinite(prediction.predictions).all():
+        raise InputError(
+            "training diverged: the model's answers on validation are not finite numbers; lower --learning_rate or use "
+            "--precision fp32"
+        )
     metrics = task.metrics(manifest.labels, prediction.label_ids, prediction.predictions)
     return {**metrics, SCORE: task.score(metrics)}
 
 
-def _best_metrics(trainer: Trainer) -> dict[str, float]:
-    """Return the validation metrics of the epoch whose weights the trainer now holds."""
-    evaluations = [entry for entry in trainer.state.log_history if f"eval_{SCORE}" in entry]
-    if not evaluations:
-        evaluations = [trainer.evaluate()]
-    best = max(evaluations, key=lambda entry: entry[f"eval_{SCORE}"])
-    chosen = best if trainer.args.load_best_model_at_end else evaluations[-1]
+def _kept_metrics(trainer: Trainer) -> dict[str, float]:
+    """Return the validation metrics of the weights that the trainer now holds: the best checkpoint's, or the last."""
+    state = trainer.state
+    if not any(f"eval_{SCORE}" in entry for entry in state.log_history):
+        trainer.evaluate()
+    evaluations = {entry["step"]: entry for entry in state.log_history if f"eval_{SCORE}" in entry}
+    kept = state.best_global_step if trainer.args.load_best_model_at_end else max(evaluations)
     return {
         name.removeprefix("eval_"): value
-        for name, value in chosen.items()
+        for name, value in evaluations[kept].items()
         if name.startswith("eval_") and not name.endswith(("per_second", "runtime"))
     }
 

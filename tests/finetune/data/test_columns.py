@@ -41,8 +41,16 @@ def test_rows_without_text_and_between_thresholds_are_left_out_and_counted() -> 
         (table(body=["a", "b"], stars=[1, "x"]), "<=2:a,>=4:b", r"train\.csv:3: label 'x' is not a number"),
         (table(body=["a"], stars=[3]), "<=2:a,>=4:b", "all 1 rows are left out by the label mapping"),
         (table(body=[], stars=[]), "as-is", "no rows"),
+        (table(), "as-is", "no rows"),
+        (table(body=["a", "b"], stars=[1, [2]]), "as-is", r"train\.csv:3: the label is \[2\]; expected a name"),
+        (table(body=["a", "\ud800"], stars=[1, 2]), "as-is", r"train\.csv:3: .* holds half a character"),
     ],
 )
 def test_what_cannot_be_used_is_named_with_its_place(source: SourceTable, mapping: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         select(source, mapping)
+
+
+def test_a_column_cannot_be_text_and_label() -> None:
+    with pytest.raises(InputError, match="the columns of text and label are stars, stars; expected different ones"):
+        select_examples(table(stars=["a"]), {"text": "stars"}, "stars", parse_label_mapping("as-is"))

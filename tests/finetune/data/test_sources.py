@@ -67,6 +67,8 @@ def test_a_datasets_folder_gives_label_names(tmp_path: Path) -> None:
         ("train.csv", "text,label\na,x\nb\n", r"train\.csv:3: found 1 fields; expected 2"),
         ("train.csv", 'text,label\na,x\n"b,y\n', r"train\.csv:3: unexpected end of data"),
         ("train.csv", "", r"train\.csv: empty file"),
+        ("train.csv", "text,label,label\na,x,y\n", r"train\.csv:1: a column is named twice: text, label, label"),
+        ("train.csv", "text,label\na,x\n\n", r"train\.csv:3: empty line; expected 2 fields"),
         ("train.parquet", "PAR?", r"train\.parquet: not readable as parquet"),
         ("train.xml", "<a/>", r"found no data file; expected train"),
         ("other.csv", None, r"no such file or folder"),
@@ -89,6 +91,21 @@ def test_a_broken_gzip_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl.gz").write_bytes(b"not gzip")
     with pytest.raises(InputError, match=r"train\.jsonl\.gz: broken gzip"):
         read_path(tmp_path)
+
+
+def test_a_gzip_file_with_a_corrupt_body_is_named(tmp_path: Path) -> None:
+    content = bytearray(gzip.compress(b'{"text": "a", "label": "x"}\n' * 500))
+    content[20:40] = b"\xff" * 20
+    (tmp_path / "train.jsonl.gz").write_bytes(bytes(content))
+    with pytest.raises(InputError, match=r"train\.jsonl\.gz: broken gzip"):
+        read_path(tmp_path)
+
+
+def test_data_files_that_are_no_split_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("train.csv", "tests.csv"):
+        write_format(tmp_path / name)
+    assert set(read_path(tmp_path)) == {"train"}
+    assert "left out, as their names are no split's: tests.csv" in caplog.text
 
 
 def test_two_files_for_one_split_are_refused(tmp_path: Path) -> None:

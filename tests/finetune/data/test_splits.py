@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from finetune.data.columns import Examples
-from finetune.data.splits import check_labels, complete_splits
+from finetune.data.splits import check_labels, complete_splits, count_seen_in_train
 from finetune.errors import InputError
 
 
@@ -62,3 +62,15 @@ def test_a_label_that_train_lacks_is_named() -> None:
 def test_one_label_is_not_enough() -> None:
     with pytest.raises(InputError, match="the only label is 'a'"):
         check_labels({"train": examples("aa")})
+
+
+def test_rows_that_occur_in_train_are_counted() -> None:
+    train = examples("abab", "same")
+    splits = {"train": train, "validation": examples("ab", "other"), "test": examples("ababab", "same")}
+    assert count_seen_in_train(splits, ["text"]) == {"validation": 0, "test": 4}
+
+
+def test_a_test_split_that_is_the_train_split_is_refused() -> None:
+    train = examples("abab", "same")
+    with pytest.raises(InputError, match=r"same\.csv: all 4 rows of the test split occur in train"):
+        count_seen_in_train({"train": train, "validation": examples("ab", "other"), "test": train}, ["text"])
