@@ -9,10 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from amlocal.errors import AmlocalError
-from amlocal.reader.source import shown
+from amlocal.reader.source import set_value, shown
 
 _OFFLINE = "computes are not looked up offline"
 
@@ -36,7 +34,7 @@ def load_with_azure(path: Path, overrides: Sequence[str] = ()) -> Any:
         from azure.core.exceptions import AzureError
         from marshmallow.exceptions import MarshmallowError
 
-    params = [{key: yaml.safe_load(value)} for key, _, value in (text.partition("=") for text in overrides)]
+    params = [{key: set_value(value)} for key, _, value in (text.partition("=") for text in overrides)]
     with _quiet():
         try:
             return load_job(path, params_override=params)

@@ -6,6 +6,7 @@ same constructor builds the scalars here; only the marks are kept beside them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 import yaml
 
 from amlocal.errors import AmlocalError
+
+_PLAIN = re.compile(r"[-+]?(0|[1-9]\d*)|[-+]?(\d+\.\d*|\.\d+)([eE][-+]\d+)?|true|false|null", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ def override(root: Located, settings: Sequence[str]) -> Located:
 
     Args:
         root: the document; it is left as it is.
-        settings: ``path=value`` texts; values are read as YAML 1.1 scalars.
+        settings: ``path=value`` texts; see ``set_value``.
 
     Returns:
         A document with the values put in, missing mappings made on the way.
@@ -185,13 +188,25 @@ def override(root: Located, settings: Sequence[str]) -> Located:
         path, separator, text = setting.partition("=")
         if not separator or not path or "" in path.split("."):
             raise AmlocalError(f"--set {setting}: expected path=value, as in inputs.epochs=2")
-        try:
-            value = yaml.safe_load(text) if text else ""
-        except yaml.YAMLError:
-            value = text
+        value = set_value(text)
         place = Place(root.place.file, root.place.line, option=setting)
         root = _put(root, path.split("."), _wrap(value, place), setting)
     return root
+
+
+def set_value(text: str) -> Any:
+    """Read the value of a ``--set``: numbers, true, false, null, quoted text, lists and mappings; all else is text.
+
+    YAML's other plain scalars would turn what a user means as text into something else: ``no`` into false, ``1:2``
+    into 62, ``0x10`` into 16, ``2024-01-02`` into a date.
+    """
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    if isinstance(value, (str, list, dict)):
+        return value
+    return value if _PLAIN.fullmatch(text.strip()) else text
 
 
 def _wrap(value: Any, place: Place) -> Located:

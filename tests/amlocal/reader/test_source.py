@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from amlocal.errors import AmlocalError
-from amlocal.reader.source import UnreadableError, load, override, plain
+from amlocal.reader.source import UnreadableError, load, override, plain, set_value
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -87,3 +87,24 @@ def test_bad_override_is_an_error(tmp_path, setting):
 
     with pytest.raises(AmlocalError, match="--set"):
         override(root, [setting])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *(("2", 2), ("-1", -1), ("0.5", 0.5), ("1.0e-3", 0.001), ("true", True), ("False", False), ("null", None)),
+        *(('"2"', "2"), ("'no'", "no"), ("[1, 2]", [1, 2]), ("{type: choice}", {"type": "choice"})),
+        *(
+            ("no", "no"),
+            ("on", "on"),
+            ("0x10", "0x10"),
+            ("1:2", "1:2"),
+            ("2024-01-02", "2024-01-02"),
+            ("1_000", "1_000"),
+        ),
+        *(("<=2:bad,>=4:good", "<=2:bad,>=4:good"), (">x", ">x"), ("a: b: c", "a: b: c"), ("", ""), ("~", "~")),
+    ],
+)
+def test_set_keeps_what_a_user_means_as_text(text: str, value: object) -> None:
+    assert set_value(text) == value
+    assert type(set_value(text)) is type(value)
