@@ -20,6 +20,8 @@ EPOCHS ?= 3
 NAME ?= $(shell basename '$(DATA)' | sed -E 's/[.](csv|tsv|jsonl|parquet)([.]gz)?$$//; s/[^A-Za-z0-9]+/-/g' | cut -c1-32)
 # More overrides of the pipeline file, such as SET="jobs.sweep.limits.max_total_trials=8".
 SET ?=
+# Where amlocal keeps jobs, models and endpoints.
+export AMLOCAL_HOME ?= .amlocal
 JOB := finetune-$(shell date -u +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
@@ -47,7 +49,7 @@ run: setup ## Run pipelines/finetune.yml here: data to live endpoint
 	  "inputs.text_pair_column=$(TEXT_PAIR)" "inputs.label_column=$(LABEL)" "inputs.label_mapping=$(LABELS)" \
 	  "inputs.checkpoint=$(CHECKPOINT_PATH)" "inputs.epochs=$(EPOCHS)" "inputs.model_name=$(NAME)" \
 	  "inputs.endpoint_name=$(NAME)" "inputs.commit=$(shell git rev-parse HEAD 2>/dev/null || echo unrecorded)" $(SET)
-	@$(BIN)/amlocal exec -- $(BIN)/python -m finetune.summary --outputs .amlocal/jobs/$(JOB)/outputs \
+	@$(BIN)/amlocal exec -- $(BIN)/python -m finetune.summary --outputs $(AMLOCAL_HOME)/jobs/$(JOB)/outputs \
 	  --key_command '$(BIN)/amlocal online-endpoint get-credentials --name $(NAME)'
 	@echo
 	@echo 'The endpoint stays up until: make stop'
@@ -79,4 +81,4 @@ sample: setup ## Make the sample data anew
 	$(BIN)/python data/make_sample.py --folder data/customer_messages
 
 clean: stop ## Stop everything and remove what runs left behind
-	rm -rf .amlocal
+	rm -rf $(AMLOCAL_HOME)

@@ -39,6 +39,14 @@ def test_a_figure_below_the_accepted_one_fails(acceptance, accuracy: float, coun
     assert len(acceptance.failures(outcome(acceptance, accuracy))) == count
 
 
+def test_the_positive_labels_own_f1_counts(acceptance) -> None:
+    weak = outcome(acceptance, 0.8)
+    weak.metrics["labels"][0]["f1"] = 0.7
+    assert acceptance.failures(weak) == ["mrpc: F1 of equivalent is below 0.83"]
+    weak.metrics["labels"].clear()
+    assert len(acceptance.failures(weak)) == 1
+
+
 def test_a_row_quotes_what_was_measured(acceptance) -> None:
     assert acceptance.row(outcome(acceptance, 0.8)) == (
         "| mrpc | 1725 | 2 (1 to the end) | 0.0001, 3, 16 | 0.800 | 0.800 (equivalent: 0.860) | 0.900 | 0.665 "
