@@ -66,7 +66,11 @@ class TrainArguments:
 def make_parser(precision: Precision) -> HfArgumentParser:
     """Return the parser with this project's defaults and the chosen precision's switches."""
     parser = HfArgumentParser(
-        [TrainArguments, TrainingArguments], description=__doc__, formatter_class=HelpFormatter, allow_abbrev=False
+        [TrainArguments, TrainingArguments],
+        usage="train.py --dataset FOLDER --model FOLDER --output_dir FOLDER [--checkpoint ID] [any training argument]",
+        description=__doc__,
+        formatter_class=HelpFormatter,
+        allow_abbrev=False,
     )
     parser.set_defaults(
         **DEFAULTS,
