@@ -67,6 +67,8 @@ class Store:
     """The database of one workspace; used from one thread, which is the daemon's event loop."""
 
     def __init__(self, path: Path) -> None:
+        # It holds the endpoints' keys; sqlite gives its other files the same mode.
+        path.touch(mode=0o600)
         self._connection = sqlite3.connect(path, isolation_level=None)
         self._connection.execute("PRAGMA journal_mode=WAL")
         # No process that dies can lose a transaction this way; a loss of power may lose the very last ones,

@@ -149,11 +149,15 @@ def _read_file(path: Path) -> SourceTable:
 
 def _read_jsonl(path: Path) -> SourceTable:
     rows: list[Mapping[str, Any]] = []
-    line_number = 0
+    empty_line = None
     with _open(path) as stream:
         for line_number, raw in enumerate(stream, start=1):
+            if empty_line is not None:
+                raise InputError(f"{path}:{empty_line}: empty line; expected a JSON object")
             if not raw.strip():
-                raise InputError(f"{path}:{line_number}: empty line; expected a JSON object")
+                # One at the end of a file is a habit of editors, one between rows is a row that got lost.
+                empty_line = line_number
+                continue
             try:
                 row = json.loads(raw)
             except json.JSONDecodeError as error:
@@ -175,6 +179,7 @@ def _read_tsv(path: Path) -> SourceTable:
 
 def _read_delimited(path: Path, delimiter: str, quoting: Literal[0, 3]) -> SourceTable:
     rows: list[list[str]] = []
+    empty_line = None
     with _open(path, newline="") as stream:
         reader = csv.reader(stream, delimiter=delimiter, quoting=quoting, strict=True)
         try:
@@ -184,8 +189,11 @@ def _read_delimited(path: Path, delimiter: str, quoting: Literal[0, 3]) -> Sourc
             if len(set(header)) != len(header):
                 raise InputError(f"{path}:1: a column is named twice: {', '.join(header)}")
             for row in reader:
+                if empty_line is not None:
+                    raise InputError(f"{path}:{empty_line}: empty line; expected {len(header)} fields")
                 if not row:
-                    raise InputError(f"{path}:{reader.line_num}: empty line; expected {len(header)} fields")
+                    empty_line = reader.line_num
+                    continue
                 if len(row) != len(header):
                     raise InputError(
                         f"{path}:{reader.line_num}: found {len(row)} fields; expected {len(header)}, as in the header"
@@ -193,7 +201,7 @@ def _read_delimited(path: Path, delimiter: str, quoting: Literal[0, 3]) -> Sourc
                 rows.append(row)
         except csv.Error as error:
             raise InputError(f"{path}:{reader.line_num}: {error}") from None
-    has_line_breaks = reader.line_num != len(rows) + 1
+    has_line_breaks = reader.line_num - (empty_line is not None) != len(rows) + 1
     return SourceTable(str(path), pd.DataFrame(rows, columns=header), None if has_line_breaks else 2)
 
 

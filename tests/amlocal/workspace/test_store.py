@@ -39,3 +39,11 @@ def test_collections_below_one_another_are_listed_together(tmp_path: Path) -> No
     assert [resource.path for resource in found] == ["codes/a/versions/1", "codes/%/versions/1"]
     assert store.delete("codes", "1")
     assert not store.delete("codes", "1")
+
+
+def test_only_its_owner_reads_the_keys_in_it(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store.db")
+    store.put("endpointKeys", "a", {"primaryKey": "secret"})
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert set(modes.values()) == {0o600}
+    assert "store.db" in modes

@@ -68,7 +68,7 @@ def test_a_datasets_folder_gives_label_names(tmp_path: Path) -> None:
         ("train.csv", 'text,label\na,x\n"b,y\n', r"train\.csv:3: unexpected end of data"),
         ("train.csv", "", r"train\.csv: empty file"),
         ("train.csv", "text,label,label\na,x,y\n", r"train\.csv:1: a column is named twice: text, label, label"),
-        ("train.csv", "text,label\na,x\n\n", r"train\.csv:3: empty line; expected 2 fields"),
+        ("train.csv", "text,label\na,x\n\nb,y\n", r"train\.csv:3: empty line; expected 2 fields"),
         ("train.parquet", "PAR?", r"train\.parquet: not readable as parquet"),
         ("train.xml", "<a/>", r"found no data file; expected train"),
         ("other.csv", None, r"no such file or folder"),
@@ -134,3 +134,12 @@ def test_places_count_lines_only_where_a_row_is_a_line(tmp_path: Path) -> None:
     assert one_line.place(1).endswith("a.csv:3")
     broken = read_path(write(tmp_path / "b.csv", 'text,label\n"a\nb",x\nc,y\n'))["train"]
     assert broken.place(1).endswith("b.csv: row 2")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("train.csv", "text,label\na,x\n\n"), ("train.jsonl", '{"text": "a", "label": "x"}\n\n')]
+)
+def test_an_empty_line_at_the_end_is_no_row(tmp_path: Path, name: str, text: str) -> None:
+    table = read_path(write(tmp_path / name, text))["train"]
+    assert table.frame.to_dict(orient="records") == [{"text": "a", "label": "x"}]
+    assert table.place(0).endswith(f"{name}:{2 if name.endswith('csv') else 1}")
