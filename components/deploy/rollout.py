@@ -63,6 +63,7 @@ def roll_out(client: "MLClient", request: RolloutRequest, journal: Journal) -> N
     if endpoint is not None and (serving := _serving(client, request, before)) is not None:
         journal.step(f"{request.model} serves already, as {serving}", before)
         journal.finish("unchanged", [f"{request.model} serves already"], deployment=serving, traffic=before)
+        _remove_all_but(client, request, journal, serving)
         return
     colour = next(name for name in COLOURS if name not in before)
     with _undone_on_failure(client, request, journal, before if endpoint is not None else None, colour) as wait:
@@ -83,11 +84,10 @@ def roll_out(client: "MLClient", request: RolloutRequest, journal: Journal) -> N
         journal.step(f"all traffic on {colour}", after)
         seconds = smoke_test(ScoringTarget(endpoint.scoring_uri, key, None), request.golden)
         journal.step("the endpoint passed the smoke test", after, seconds=seconds)
-    for old in sorted(_deployments(client, request.endpoint_name) - {colour}):
-        client.online_deployments.begin_delete(name=old, endpoint_name=request.endpoint_name).result()
-        journal.step(f"{old} removed", after)
+    # From here on the new version serves, whatever comes of the old one; a run after this one removes what is left.
     LOGGER.info("%s serves %s as %s", request.endpoint_name, request.model, colour)
     journal.finish("live", [f"{request.model} passed its smoke tests"], deployment=colour, traffic=after)
+    _remove_all_but(client, request, journal, colour)
 
 
 @contextlib.contextmanager
@@ -168,6 +168,12 @@ def _load_definition(request: RolloutRequest, colour: str) -> "tuple[OnlineEndpo
     except (MarshmallowError, AzureError) as error:
         said = " ".join(str(error).split("Visit this link")[0].split())
         raise InputError(f"{request.definition}: {said}") from None
+
+
+def _remove_all_but(client: "MLClient", request: RolloutRequest, journal: Journal, serving: str) -> None:
+    for old in sorted(_deployments(client, request.endpoint_name) - {serving}):
+        _remove_deployment(client, request.endpoint_name, old)
+        journal.step(f"{old} removed", {serving: 100})
 
 
 def _deployments(client: "MLClient", endpoint_name: str) -> set[str]:

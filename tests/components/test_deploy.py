@@ -184,6 +184,17 @@ def test_the_serving_version_is_left_alone(roll_out: Any) -> None:
     assert workspace.calls == []
 
 
+def test_an_old_colour_that_cannot_be_removed_is_removed_by_the_next_run(roll_out: Any) -> None:
+    workspace = Workspace({"blue": "m:1"})
+    workspace.fail_at = ["delete blue"]
+    with pytest.raises(HttpResponseError, match="delete blue failed"):
+        roll_out(workspace)
+    assert json.loads(roll_out.journal.read_text())["state"] == "live"
+    assert workspace.live == {"m:2": 100}
+    assert roll_out(workspace)["state"] == "unchanged"
+    assert workspace.models == {"green": "m:2"}
+
+
 CALLS = ["create green", "traffic {'blue': 0, 'green': 100}"]
 
 
