@@ -5,6 +5,7 @@ Any failure before that puts the old state back.
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 COLOURS = ("blue", "green")
+SETTLE_SECONDS = 1800.0
+POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,10 @@ def _undone_on_failure(
         reason = f"{type(error).__name__}: {error}"
         LOGGER.warning("rolling back: %s", reason)
         endpoint = request.endpoint_name
-        undo: list[tuple[str, Callable[[], object]]] = [("wait for the last operation", lambda: _finish(last))]
+        undo: list[tuple[str, Callable[[], object]]] = [
+            ("wait for the last operation", lambda: _finish(last)),
+            (f"wait for {colour}", lambda: _wait_until_settled(client, endpoint, colour)),
+        ]
         if before is None:
             undo.append(("remove the endpoint", lambda: _remove_endpoint(client, endpoint)))
         else:
@@ -146,6 +152,24 @@ def _finish(pollers: "list[LROPoller[Any]]") -> None:
     for poller in pollers:
         with contextlib.suppress(AzureError):
             poller.result()
+
+
+def _wait_until_settled(client: "MLClient", endpoint_name: str, colour: str) -> None:
+    """Wait while a deployment is in transition: an interrupt may have come before its operation could be noted.
+
+    Raises:
+        TimeoutError: it was still in transition after `SETTLE_SECONDS`.
+    """
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            state = client.online_deployments.get(colour, endpoint_name).provisioning_state
+        except ResourceNotFoundError:
+            return
+        if state not in ("Creating", "Updating", "Deleting"):
+            return
+        time.sleep(POLL_SECONDS)
+    raise TimeoutError(f"{colour} was still {state} after {SETTLE_SECONDS:.0f} s")
 
 
 def _load_definition(request: RolloutRequest, colour: str) -> "tuple[OnlineEndpoint, OnlineDeployment]":

@@ -51,6 +51,8 @@ class Workspace:
         self.fail_at: list[str] = []
         self.interrupt_at: str | None = None
         self.busy = False
+        self.looks_until_done = 0
+        self.interrupt_before_answer = False
         self.online_endpoints = SimpleNamespace(
             get=self.get_endpoint,
             begin_create_or_update=self.put_endpoint,
@@ -58,7 +60,7 @@ class Workspace:
             get_keys=lambda name: SimpleNamespace(primary_key="key"),
         )
         self.online_deployments = SimpleNamespace(
-            get=lambda name, endpoint: SimpleNamespace(model=self.models[name]),
+            get=self.get_deployment,
             begin_create_or_update=self.put_deployment,
             begin_delete=self.delete_deployment,
             list=lambda endpoint: [SimpleNamespace(name=name) for name in self.models],
@@ -101,9 +103,20 @@ class Workspace:
         self.endpoint, self.models = None, {}
         return Poller()
 
+    def get_deployment(self, name: str, endpoint: str) -> SimpleNamespace:
+        if name not in self.models:
+            raise ResourceNotFoundError(name)
+        state = "Creating" if self.busy else "Succeeded"
+        self.looks_until_done -= 1
+        self.busy = self.busy and self.looks_until_done > 0
+        return SimpleNamespace(model=self.models[name], provisioning_state=state)
+
     def put_deployment(self, deployment: Any) -> Poller:
         self.called(f"create {deployment.name}")
         self.models[deployment.name] = deployment.model.removeprefix("azureml:")
+        if self.interrupt_before_answer:
+            self.busy, self.looks_until_done = True, 3
+            raise SystemExit(143)
         return self.poller(f"create {deployment.name}")
 
     def delete_deployment(self, name: str, endpoint_name: str) -> Poller:
@@ -124,6 +137,7 @@ def roll_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., d
     monkeypatch.syspath_prepend(folder)
     rollout, smoke, journal = (__import__(name) for name in ("rollout", "smoke", "journal"))
     assert sys.modules["smoke"].__file__.startswith(folder)
+    monkeypatch.setattr(rollout, "POLL_SECONDS", 0.0)
 
     def run(
         workspace: Workspace,
@@ -206,6 +220,18 @@ def test_an_interrupt_during_an_operation_waits_for_it_and_undoes_it(roll_out: A
         roll_out(workspace)
     assert workspace.models == {"blue": "m:1"}
     assert workspace.live == {"m:1": 100}
+    assert json.loads(roll_out.journal.read_text())["state"] == "rolled back"
+
+
+@pytest.mark.parametrize("serving", [{"blue": "m:1"}, None])
+def test_an_interrupt_before_the_service_answered_waits_until_it_is_done(
+    roll_out: Any, serving: dict[str, str] | None
+) -> None:
+    workspace = Workspace(serving)
+    workspace.interrupt_before_answer = True
+    with pytest.raises(SystemExit):
+        roll_out(workspace)
+    assert workspace.models == (serving or {})
     assert json.loads(roll_out.journal.read_text())["state"] == "rolled back"
 
 
