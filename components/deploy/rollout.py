@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from azure.ai.ml import load_online_deployment, load_online_endpoint
 from azure.core.exceptions import AzureError, ResourceNotFoundError
@@ -23,12 +23,13 @@ from finetune.workspace import ModelVersion, parse_model_reference
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
     from azure.ai.ml.entities import OnlineDeployment, OnlineEndpoint
-    from azure.core.polling import LROPoller
 
 LOGGER = logging.getLogger(__name__)
 COLOURS = ("blue", "green")
 SETTLE_SECONDS = 1800.0
 POLL_SECONDS = 0.5
+_CLIENT_FAILURES = (AzureError, OSError, AttributeError, LookupError, TypeError, ValueError)
+"""What the client was seen to raise when the service refuses, or answers with half a resource."""
 
 
 @dataclass(frozen=True)
@@ -69,20 +70,20 @@ def roll_out(client: "MLClient", request: RolloutRequest, journal: Journal) -> N
         _remove_all_but(client, request, journal, serving)
         return
     colour = next(name for name in COLOURS if name not in before)
-    with _undone_on_failure(client, request, journal, before if endpoint is not None else None, colour) as wait:
+    with _undone_on_failure(client, request, journal, before if endpoint is not None else None, colour):
         if endpoint is None:
-            endpoint = wait(client.online_endpoints.begin_create_or_update(_load_definition(request, colour)[0]))
+            endpoint = client.online_endpoints.begin_create_or_update(_load_definition(request, colour)[0]).result()
             journal.step("endpoint created", {})
         elif colour in _deployments(client, request.endpoint_name):
-            wait(client.online_deployments.begin_delete(name=colour, endpoint_name=request.endpoint_name))
+            _remove_deployment(client, request.endpoint_name, colour)
             journal.step(f"idle {colour} removed", before)
         LOGGER.info("creating %s for %s", colour, request.model)
-        wait(client.online_deployments.begin_create_or_update(_load_definition(request, colour)[1]))
+        client.online_deployments.begin_create_or_update(_load_definition(request, colour)[1]).result()
         journal.step(f"{colour} created and healthy", before)
         key = client.online_endpoints.get_keys(request.endpoint_name).primary_key
         seconds = smoke_test(ScoringTarget(endpoint.scoring_uri, key, colour), request.golden)
         journal.step(f"{colour} passed the smoke test", before, seconds=seconds)
-        wait(_set_traffic(client, request.endpoint_name, {**dict.fromkeys(before, 0), colour: 100}))
+        _set_traffic(client, request.endpoint_name, {**dict.fromkeys(before, 0), colour: 100})
         after = {colour: 100}
         journal.step(f"all traffic on {colour}", after)
         seconds = smoke_test(ScoringTarget(endpoint.scoring_uri, key, None), request.golden)
@@ -96,7 +97,7 @@ def roll_out(client: "MLClient", request: RolloutRequest, journal: Journal) -> N
 @contextlib.contextmanager
 def _undone_on_failure(
     client: "MLClient", request: RolloutRequest, journal: Journal, before: dict[str, int] | None, colour: str
-) -> Iterator[Callable[["LROPoller[Any]"], Any]]:
+) -> Iterator[None]:
     """Put the state from before back when the block raises anything, an interrupt among them; then raise it on.
 
     Args:
@@ -105,71 +106,59 @@ def _undone_on_failure(
         journal: gets "rolled back", or "rollback failed" with what could not be undone.
         before: the traffic to put back; None when there was no endpoint.
         colour: the deployment to remove.
-
-    Yields:
-        What the block waits for operations with: the service refuses to undo what it is still doing, so an
-        operation that was interrupted is waited for before it is undone.
     """
-    last: list[LROPoller[Any]] = []
-
-    def wait(poller: "LROPoller[Any]") -> Any:
-        last[:] = [poller]
-        return poller.result()
-
     try:
-        yield wait
+        yield
     except BaseException as error:
         reason = f"{type(error).__name__}: {error}"
         LOGGER.warning("rolling back: %s", reason)
-        endpoint = request.endpoint_name
-        undo: list[tuple[str, Callable[[], object]]] = [
-            ("wait for the last operation", lambda: _finish(last)),
-            (f"wait for {colour}", lambda: _wait_until_settled(client, endpoint, colour)),
+        name = request.endpoint_name
+        undo: list[tuple[str, Callable[[], None]]] = [
+            ("wait for what is under way", lambda: _wait_until_settled(client, name))
         ]
         if before is None:
-            undo.append(("remove the endpoint", lambda: _remove_endpoint(client, endpoint)))
+            undo.append(("remove the endpoint", lambda: _remove_endpoint(client, name)))
         else:
-            undo.append(("put the traffic back", lambda: _set_traffic(client, endpoint, before).result()))
-            undo.append((f"remove {colour}", lambda: _remove_deployment(client, endpoint, colour)))
+            undo.append(("put the traffic back", lambda: _set_traffic(client, name, before)))
+            undo.append((f"remove {colour}", lambda: _remove_deployment(client, name, colour)))
         failures = [f"could not {step}: {failure}" for step, action in undo if (failure := _attempt(action))]
         journal.step("undone" if not failures else "could not be undone", before or {})
         journal.finish("rollback failed" if failures else "rolled back", [reason, *failures], traffic=before or {})
         raise
 
 
-def _attempt(action: Callable[[], object]) -> str | None:
+def _attempt(action: Callable[[], None]) -> str | None:
     """Run one step of the way back; return why it failed, so that the other steps are still taken."""
     try:
         action()
-    except (AzureError, OSError) as error:
+    except _CLIENT_FAILURES as error:
         LOGGER.error("while rolling back: %s", error)
         return f"{type(error).__name__}: {error}"
     return None
 
 
-def _finish(pollers: "list[LROPoller[Any]]") -> None:
-    """Wait until the service is done with an operation, however it ends: only then can it be undone."""
-    for poller in pollers:
-        with contextlib.suppress(AzureError):
-            poller.result()
+def _wait_until_settled(client: "MLClient", endpoint_name: str) -> None:
+    """Wait while the service works on the endpoint or a deployment of it: it refuses to undo what it is still doing.
 
-
-def _wait_until_settled(client: "MLClient", endpoint_name: str, colour: str) -> None:
-    """Wait while a deployment is in transition: an interrupt may have come before its operation could be noted.
+    The service is asked, not the operation's poller: an interrupt may have come before there was one, and in Python
+    3.11 a poller whose wait was interrupted says that it is done.
 
     Raises:
-        TimeoutError: it was still in transition after `SETTLE_SECONDS`.
+        TimeoutError: something was still in transition after `SETTLE_SECONDS`.
     """
     deadline = time.monotonic() + SETTLE_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            state = client.online_deployments.get(colour, endpoint_name).provisioning_state
-        except ResourceNotFoundError:
-            return
-        if state not in ("Creating", "Updating", "Deleting"):
-            return
+    while moving := _in_transition(client, endpoint_name):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{', '.join(moving)} still in transition after {SETTLE_SECONDS:.0f} s")
         time.sleep(POLL_SECONDS)
-    raise TimeoutError(f"{colour} was still {state} after {SETTLE_SECONDS:.0f} s")
+
+
+def _in_transition(client: "MLClient", endpoint_name: str) -> list[str]:
+    endpoint = _find_endpoint(client, endpoint_name)
+    if endpoint is None:
+        return []
+    parts = [endpoint, *client.online_deployments.list(endpoint_name)]
+    return [part.name for part in parts if part.provisioning_state in ("Creating", "Updating", "Deleting")]
 
 
 def _load_definition(request: RolloutRequest, colour: str) -> "tuple[OnlineEndpoint, OnlineDeployment]":
@@ -227,10 +216,10 @@ def _serving(client: "MLClient", request: RolloutRequest, traffic: Mapping[str, 
     return name if parse_model_reference(reference) == request.model else None
 
 
-def _set_traffic(client: "MLClient", endpoint_name: str, traffic: Mapping[str, int]) -> "LROPoller[Any]":
+def _set_traffic(client: "MLClient", endpoint_name: str, traffic: Mapping[str, int]) -> None:
     endpoint = client.online_endpoints.get(endpoint_name)
     endpoint.traffic = dict(traffic)
-    return client.online_endpoints.begin_create_or_update(endpoint)
+    client.online_endpoints.begin_create_or_update(endpoint).result()
 
 
 def _remove_endpoint(client: "MLClient", endpoint_name: str) -> None:

@@ -21,21 +21,24 @@ NEW = ModelVersion("m", "2")
 
 
 class Poller:
-    """An operation; while it runs, its workspace refuses to undo it. An interrupt leaves it running."""
+    """An operation; while it runs, its workspace refuses to undo it. An interrupt leaves it running.
+
+    Like azure-core's under Python 3.11, it says that it is done once its wait was interrupted.
+    """
 
     def __init__(self, value: Any = None, workspace: "Workspace | None" = None, interrupted: bool = False) -> None:
         self.value = value
         self.workspace = workspace
         self.interrupted = interrupted
         if workspace is not None:
-            workspace.busy = True
+            workspace.looks_until_done = 3
 
     def result(self) -> Any:
         if self.interrupted:
             self.interrupted = False
             raise SystemExit(143)
         if self.workspace is not None:
-            self.workspace.busy = False
+            self.workspace.looks_until_done = 0
         return self.value
 
 
@@ -50,7 +53,6 @@ class Workspace:
         self.calls: list[str] = []
         self.fail_at: list[str] = []
         self.interrupt_at: str | None = None
-        self.busy = False
         self.looks_until_done = 0
         self.interrupt_before_answer = False
         self.online_endpoints = SimpleNamespace(
@@ -60,15 +62,15 @@ class Workspace:
             get_keys=lambda name: SimpleNamespace(primary_key="key"),
         )
         self.online_deployments = SimpleNamespace(
-            get=self.get_deployment,
+            get=lambda name, endpoint: self.part(name, model=self.models[name]),
             begin_create_or_update=self.put_deployment,
             begin_delete=self.delete_deployment,
-            list=lambda endpoint: [SimpleNamespace(name=name) for name in self.models],
+            list=self.list_deployments,
         )
 
     def called(self, call: str) -> None:
         self.calls.append(call)
-        if self.busy:
+        if self.looks_until_done > 0:
             raise HttpResponseError(f"{call}: wait for the operation before it")
         if call in self.fail_at:
             self.fail_at.remove(call)
@@ -85,7 +87,7 @@ class Workspace:
     def get_endpoint(self, name: str) -> SimpleNamespace:
         if self.endpoint is None:
             raise ResourceNotFoundError(name)
-        return SimpleNamespace(scoring_uri="http://x", traffic=dict(self.endpoint.traffic))
+        return self.part(name, scoring_uri="http://x", traffic=dict(self.endpoint.traffic))
 
     def put_endpoint(self, endpoint: Any) -> Poller:
         traffic = dict(endpoint.traffic or {})
@@ -103,19 +105,19 @@ class Workspace:
         self.endpoint, self.models = None, {}
         return Poller()
 
-    def get_deployment(self, name: str, endpoint: str) -> SimpleNamespace:
-        if name not in self.models:
-            raise ResourceNotFoundError(name)
-        state = "Creating" if self.busy else "Succeeded"
+    def part(self, name: str, **more: Any) -> SimpleNamespace:
+        state = "Creating" if self.looks_until_done > 0 else "Succeeded"
+        return SimpleNamespace(name=name, provisioning_state=state, **more)
+
+    def list_deployments(self, endpoint: str) -> list[SimpleNamespace]:
         self.looks_until_done -= 1
-        self.busy = self.busy and self.looks_until_done > 0
-        return SimpleNamespace(model=self.models[name], provisioning_state=state)
+        return [self.part(name) for name in self.models]
 
     def put_deployment(self, deployment: Any) -> Poller:
         self.called(f"create {deployment.name}")
         self.models[deployment.name] = deployment.model.removeprefix("azureml:")
         if self.interrupt_before_answer:
-            self.busy, self.looks_until_done = True, 3
+            self.looks_until_done = 3
             raise SystemExit(143)
         return self.poller(f"create {deployment.name}")
 
