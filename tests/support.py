@@ -34,10 +34,8 @@ def write_csv(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...] =
 
 def train_model(folder: Path, dataset: Path, checkpoint: Path, learning_rate: str, epochs: str, *more: str) -> Path:
     """Run the train component in this process and return its model folder."""
-    import mlflow
-
     train = load_component("train")
-    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    track_in(folder)
     train.main(
         [
             *("--dataset", str(dataset), "--checkpoint", str(checkpoint), "--precision", "fp32"),
@@ -47,6 +45,14 @@ def train_model(folder: Path, dataset: Path, checkpoint: Path, learning_rate: st
         ]
     )
     return folder / "model"
+
+
+def track_in(folder: Path) -> None:
+    """Point MLflow to a store of this folder's own; MLflow keeps the experiment of whatever test ran before."""
+    import mlflow
+
+    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    mlflow.set_experiment("Default")
 
 
 def load_component(stage: str) -> ModuleType:

@@ -4,11 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import mlflow
 import pandas as pd
 import pytest
 import yaml
-from support import load_component
+from support import load_component, track_in
 
 from finetune.errors import InputError
 from finetune.files import folder_sha256
@@ -26,7 +25,7 @@ POLICY = {
 @pytest.fixture
 def run(message_dataset: Path, trained_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Run evaluate with a champion folder (or none) behind a client that only downloads."""
-    mlflow.set_tracking_uri(f"sqlite:///{trained_model.parent}/mlflow.db")
+    track_in(trained_model.parent)
     (tmp_path / "gate.yml").write_text(yaml.safe_dump(POLICY))
 
     def evaluate(champion: Path | None = None, serving: bool = False) -> Path:

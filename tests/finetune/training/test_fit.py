@@ -5,7 +5,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from support import load_component, train_model
+from support import load_component, track_in, train_model
 
 from finetune.errors import InputError
 from finetune.training.contents import EXAMPLE_PREDICTION, TRAINING_RECORD
@@ -64,7 +64,7 @@ def test_the_example_is_answered_as_recorded(trained_model: Path) -> None:
 
 def test_the_record_and_the_run_tell_the_same_story(trained_model: Path) -> None:
     record = json.loads((trained_model / TRAINING_RECORD).read_text())
-    mlflow.set_tracking_uri(f"sqlite:///{trained_model.parent}/mlflow.db")
+    track_in(trained_model.parent)
     (run,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
     assert run.info.status == "FINISHED"
     assert run.data.params["learning_rate"] == str(record["arguments"]["learning_rate"]) == "0.005"
@@ -84,7 +84,7 @@ def test_the_best_epoch_is_kept(message_dataset: Path, tiny_checkpoint: Path, tm
         *("--save_strategy", "epoch", "--load_best_model_at_end", "True", "--seed", "3"),
     )
     record = json.loads((model / TRAINING_RECORD).read_text())
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    track_in(tmp_path)
     (run,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
     history = [point.value for point in mlflow.MlflowClient().get_metric_history(run.info.run_id, "score")]
     assert record["validation"]["score"] == max(history)
@@ -163,7 +163,7 @@ def test_without_a_best_checkpoint_the_last_weights_are_described(
     message_dataset: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     model = train_model(tmp_path, message_dataset, tiny_checkpoint, "0.02", "4", "--seed", "3")
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    track_in(tmp_path)
     (run,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
     history = [point.value for point in mlflow.MlflowClient().get_metric_history(run.info.run_id, "score")]
     assert json.loads((model / TRAINING_RECORD).read_text())["validation"]["score"] == history[-1]
