@@ -25,7 +25,7 @@ POLICY = {
 @pytest.fixture
 def run(message_dataset: Path, trained_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Run evaluate with a champion folder (or none) behind a client that only downloads."""
-    track_in(trained_model.parent)
+    track_in(tmp_path)
     (tmp_path / "gate.yml").write_text(yaml.safe_dump(POLICY))
 
     def evaluate(champion: Path | None = None, serving: bool = False) -> Path:
