@@ -44,7 +44,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 run: setup ## Run pipelines/finetune.yml here: data to live endpoint
-	$(BIN)/amlocal job create --file pipelines/finetune.yml --name $(JOB) --set \
+	@$(BIN)/amlocal job create --file pipelines/finetune.yml --name $(JOB) --set \
 	  "inputs.data.path=$(abspath $(DATA))" "inputs.task=$(TASK)" "inputs.text_column=$(TEXT)" \
 	  "inputs.text_pair_column=$(TEXT_PAIR)" "inputs.label_column=$(LABEL)" "inputs.label_mapping=$(LABELS)" \
 	  "inputs.checkpoint=$(CHECKPOINT_PATH)" "inputs.epochs=$(EPOCHS)" "inputs.model_name=$(NAME)" \

@@ -31,7 +31,7 @@ from finetune.metrics.classification import (
     per_label_metrics,
 )
 from finetune.stage import parse_arguments, run_stage
-from finetune.verdict import CHALLENGER, CHAMPION, METRICS_FILE, write_verdict
+from finetune.verdict import CHALLENGER, CHAMPION, METRICS_FILE, PREDICTIONS_FILE, write_verdict
 from finetune.workspace import ModelVersion, check_endpoint_name, connect, download_model, serving_model
 
 LOGGER = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def main(argv: Sequence[str]) -> None:
         },
     )
     predictions_frame(frame, manifest.labels, predictions, champion.predictions if champion else None).to_parquet(
-        output / "predictions.parquet", index=False
+        output / PREDICTIONS_FILE, index=False
     )
     # Written last: a folder with a verdict is a whole evaluation.
     verdict = write_verdict(

@@ -72,7 +72,9 @@ def parse_request(raw_data, columns):
         raise RequestError(f"found {len(rows)} rows; expected 1 to {MAX_ROWS}")
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict) or set(row) != set(columns):
-            raise RequestError(f"row {number}: expected exactly the columns {', '.join(columns)}")
+            found = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
+            expected = ", ".join(columns)
+            raise RequestError(f"row {number}: found {found or 'nothing'}; expected exactly the columns {expected}")
         for column, value in row.items():
             if not isinstance(value, str):
                 raise RequestError(f"row {number}: {column} is not a string")

@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from finetune.data.manifest import LABEL
 from finetune.errors import InputError
 from finetune.files import read_json
 from finetune.stage import run_stage
-from finetune.training.contents import EXAMPLE_PREDICTION, TRAINING_RECORD
+from finetune.training.contents import TRAINING_RECORD
+from finetune.verdict import PREDICTIONS_FILE
 from finetune.workspace import connect, serving_model
 
 if TYPE_CHECKING:
@@ -54,7 +57,7 @@ def main(argv: "Sequence[str]") -> None:
     word = "[bold green]promoted[/]" if verdict["promoted"] else "[bold yellow]not promoted[/]"
     console.print(f"[bold]Verdict[/]       {word}: {'; '.join(verdict['reasons'])}")
     console.print(f"[bold]Registered[/]    {describe_registration(registration)}")
-    _print_endpoint(console, rollout, outputs / "model", arguments.key_command)
+    _print_endpoint(console, rollout, outputs / "evaluation", arguments.key_command)
 
 
 def metrics_table(metrics: Mapping[str, Any]) -> Table:
@@ -78,6 +81,13 @@ def describe_registration(registration: Mapping[str, Any]) -> str:
     return f"{registration['model']['name']}:{registration['model']['version']}"
 
 
+def first_test_row(evaluation: Path) -> dict[str, str]:
+    """Return the texts of the first test row, to ask the endpoint something that the user knows."""
+    frame = pd.read_parquet(evaluation / PREDICTIONS_FILE)
+    texts = frame.columns[: frame.columns.get_loc(LABEL)]
+    return {name: str(frame[name].iloc[0]) for name in texts}
+
+
 def curl_line(uri: str, key_command: str, request: Mapping[str, Any]) -> str:
     """Return a command that sends a request to the endpoint, with a command in the place of the key."""
     return (
@@ -92,7 +102,7 @@ def _print_training(console: Console, training: Mapping[str, Any]) -> None:
     console.print(f"[bold]Trained from[/]  {training['checkpoint']} in {training['precision']['name']}")
 
 
-def _print_endpoint(console: Console, rollout: Mapping[str, Any], model_folder: Path, key_command: str) -> None:
+def _print_endpoint(console: Console, rollout: Mapping[str, Any], evaluation: Path, key_command: str) -> None:
     client = connect()
     name = rollout["endpoint"]
     serving = serving_model(client, name)
@@ -101,8 +111,7 @@ def _print_endpoint(console: Console, rollout: Mapping[str, Any], model_folder: 
         return
     endpoint = client.online_endpoints.get(name)
     key = client.online_endpoints.get_keys(name).primary_key
-    example = read_json(model_folder / EXAMPLE_PREDICTION, "the example that train saves with a model")["input"]
-    request = {"input_data": example}
+    request = {"input_data": [first_test_row(evaluation)]}
     console.print(f"[bold]Endpoint[/]      {endpoint.scoring_uri} serves {serving} ({rollout['state']})\n")
     console.print(curl_line(endpoint.scoring_uri, key_command, request), markup=False)
     try:

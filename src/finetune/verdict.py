@@ -12,6 +12,7 @@ from finetune.workspace import ModelVersion
 
 METRICS_FILE = "metrics.json"
 VERDICT_FILE = "verdict.json"
+PREDICTIONS_FILE = "predictions.parquet"
 CHALLENGER = "challenger"
 CHAMPION = "champion"
 

@@ -62,9 +62,9 @@ def test_unusual_texts_are_answered(ready) -> None:
         ('{"data": []}', 'the key "input_data"'),
         ('{"input_data": []}', "found 0 rows; expected 1 to"),
         ('{"input_data": "text"}', "neither a list of rows nor"),
-        ('{"input_data": [1]}', "row 1: expected exactly the columns text"),
+        ('{"input_data": [1]}', "row 1: found int; expected exactly the columns text"),
         ('{"input_data": ["a", {"text": 1}]}', "row 2: text is not a string"),
-        ('{"input_data": [{"text": "a", "more": "b"}]}', "row 1: expected exactly the columns text"),
+        ('{"input_data": [{"text": "a", "more": "b"}]}', "row 1: found text, more; expected exactly the columns text"),
         ('{"input_data": {"columns": ["text"]}}', 'needs the lists "columns" and "data"'),
         ('{"input_data": {"columns": ["text"], "data": [["a", "b"]]}}', 'each entry of "data" needs 1 values'),
         ('{"input_data": {"columns": ["body"], "data": [["a"]]}}', "expected exactly the columns text"),
@@ -82,7 +82,7 @@ def test_pairs_need_both_columns(score) -> None:
     columns = ["text", "text_pair"]
     frame = score.parse_request('{"input_data": [{"text_pair": "b", "text": "a"}]}', columns)
     assert frame.to_dict(orient="records") == [{"text": "a", "text_pair": "b"}]
-    with pytest.raises(score.RequestError, match="row 1: expected exactly the columns text, text_pair"):
+    with pytest.raises(score.RequestError, match="row 1: found str; expected exactly the columns text, text_pair"):
         score.parse_request('{"input_data": ["a"]}', columns)
 
 

@@ -1,8 +1,10 @@
 import shlex
+from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 
-from finetune.summary import curl_line, describe_registration, metrics_table
+from finetune.summary import curl_line, describe_registration, first_test_row, metrics_table
 
 
 def test_the_curl_line_survives_the_shell_and_shows_no_key() -> None:
@@ -31,3 +33,9 @@ def test_the_table_has_a_column_per_measured_model() -> None:
 def test_registrations() -> None:
     assert describe_registration({"registered": True, "model": {"name": "m", "version": "3"}}) == "m:3"
     assert describe_registration({"registered": False}) == "nothing new"
+
+
+def test_the_endpoint_is_asked_a_row_of_the_users_own(tmp_path: Path) -> None:
+    frame = pd.DataFrame([{"text": "a", "text_pair": "b", "label": "x", "challenger": "x", "challenger:x": 1.0}])
+    frame.to_parquet(tmp_path / "predictions.parquet")
+    assert first_test_row(tmp_path) == {"text": "a", "text_pair": "b"}
