@@ -13,7 +13,6 @@ from amlocal.errors import AmlocalError
 from amlocal.reader.search import Literal
 
 NOT_STARTED = "NotStarted"
-QUEUED = "Queued"
 RUNNING = "Running"
 COMPLETED = "Completed"
 FAILED = "Failed"
