@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,8 +122,15 @@ def prepare(execution: Execution) -> None:
             (folder.outputs / name).mkdir()
 
 
-async def execute(execution: Execution, context: RunContext) -> ProcessResult:
+async def execute(
+    execution: Execution, context: RunContext, on_end: Callable[[ProcessResult], None] | None = None
+) -> ProcessResult:
     """Run a command to its end.
+
+    Args:
+        execution: the command.
+        context: what it gets to know about its job.
+        on_end: told how it ended, also when canceled.
 
     Raises:
         OSError: when its folders cannot be made.
@@ -131,4 +138,5 @@ async def execute(execution: Execution, context: RunContext) -> ProcessResult:
     prepare(execution)
     command = resolve(execution, execution.component.command, context.job)
     folder = execution.folder
-    return await run_process(command, folder.snapshot, environment(execution, context), folder.log, execution.timeout)
+    variables = environment(execution, context)
+    return await run_process(command, folder.snapshot, variables, folder.log, execution.timeout, on_end)

@@ -29,6 +29,7 @@ class TrialRecord:
         curve: the primary metric, in the order in which it was logged.
         best: the best value of the curve.
         reason: why it failed or was ended early.
+        cpu_seconds: processor time its command took, also when it was ended early; None before.
     """
 
     number: int
@@ -41,6 +42,7 @@ class TrialRecord:
     best: float | None = None
     run_id: str | None = None
     log: str | None = None
+    cpu_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class StepRecord:
         reason: why it runs, or what it reuses.
         error: why it failed, was canceled or never started.
         reused_from: the job whose results it took over.
+        cpu_seconds: processor time its commands took; None when reused or before it ended.
         outputs: each output's path.
         best_trial: number of the sweep's best trial.
     """
@@ -66,6 +69,7 @@ class StepRecord:
     key: str | None = None
     reused_from: str | None = None
     exit_code: int | None = None
+    cpu_seconds: float | None = None
     run_id: str | None = None
     log: str | None = None
     outputs: Mapping[str, str] = field(default_factory=dict)

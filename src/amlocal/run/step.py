@@ -16,6 +16,7 @@ from amlocal.reader.plan import Step
 from amlocal.run.execute import Execution, execute, output_paths
 from amlocal.run.files import WorkFolder, link
 from amlocal.run.fingerprint import Fingerprint, explain
+from amlocal.run.process import ProcessResult
 from amlocal.run.records import CANCELED, COMPLETED, FAILED, RUNNING, trials_from
 from amlocal.run.reuse import Output, Result
 from amlocal.run.services import Given, Services
@@ -177,6 +178,8 @@ async def _command_or_sweep(
         services.journal.step(step.name, primary_metric=sweep.primary_metric)
         run = SweepRun(step.name, step.node, sweep, given, snapshot, folder, run_id, services)
         outcome = await run.run()
+        trials = services.journal.record.steps[step.name].trials.values()
+        services.journal.step(step.name, cpu_seconds=sum(trial.cpu_seconds or 0.0 for trial in trials))
         if outcome.best is None:
             return {}, {"status": outcome.status, "error": outcome.error}
         paths = output_paths(component, folder.trial(outcome.best))
@@ -192,7 +195,11 @@ async def _command_or_sweep(
         variables={},
         timeout=component.timeout,
     )
-    result = await execute(execution, services.context)
+
+    def used(result: ProcessResult) -> None:
+        services.journal.step(step.name, cpu_seconds=result.cpu_seconds)
+
+    result = await execute(execution, services.context, used)
     if result.timed_out:
         error = f"ended after its timeout of {component.timeout} s"
         return {}, {"status": FAILED, "error": error, "exit_code": result.exit_code}

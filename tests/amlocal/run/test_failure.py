@@ -78,6 +78,8 @@ def test_failing_step_fails_the_job_and_keeps_what_was_done(machine, write):
     bad = record.steps["bad"]
     assert (bad.exit_code, bad.error) == (3, "exit code 3")
     assert record.steps["slow"].error == "ended because bad failed"
+    used = {name: step.cpu_seconds is not None for name, step in record.steps.items()}
+    assert used == {name: name in {"good", "bad", "slow"} for name in record.steps}
     assert Path(bad.log).read_text() == "some output\nthe reason\n"
     assert record.steps["after_that"].error == "not started: after_bad did not complete"
     assert (Path(record.outputs["kept"]) / "x.txt").read_text() == "kept\n"

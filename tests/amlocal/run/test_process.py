@@ -47,6 +47,34 @@ def test_standard_input_is_empty(tmp_path):
     assert log(tmp_path) == "nothing\n"
 
 
+BUSY = "python3 -S -c 'import time\nwhile time.process_time() < 0.3: pass'"
+
+
+def test_processor_time_of_the_command_and_its_children(tmp_path):
+    result = run(f"{BUSY}; {BUSY}; sleep 0.1; exit 3", tmp_path)
+
+    assert result.exit_code == 3
+    assert 0.6 <= result.cpu_seconds < result.seconds
+
+
+def test_canceled_command_tells_what_it_used(tmp_path):
+    told = []
+
+    async def canceled():
+        command = f"{BUSY}; touch done; sleep 60"
+        log = tmp_path / "log.txt"
+        task = asyncio.create_task(run_process(command, tmp_path, dict(os.environ), log, on_end=told.append))
+        while not (tmp_path / "done").exists():
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(canceled())
+
+    assert [result.exit_code for result in told] == [128 + signal.SIGTERM]
+    assert told[0].cpu_seconds >= 0.3
+
+
 def test_timeout_ends_the_whole_group(tmp_path):
     result = run("sleep 60 & echo $! > pid; sleep 60", tmp_path, timeout=0.3)
 

@@ -55,7 +55,8 @@ def test_best_trials_outputs_and_the_table(machine, sweep):
     assert [(row["parameters"], row["best"], row["curve"], row["status"]) for row in table] == [
         ({"x": x}, x, [x], "Completed") for x in (1, 2, 3, 4)
     ]
-    assert all(row["seconds"] > 0 for row in table)
+    assert all(0 < row["cpu_seconds"] < 1 and row["seconds"] > 0 for row in table)
+    assert step.cpu_seconds == pytest.approx(sum(row["cpu_seconds"] for row in table))
     assert [(folder / "trials" / str(n) / "outputs" / "model" / "x.txt").read_text() for n in range(4)] == [
         f"{x}\n" for x in (1, 2, 3, 4)
     ]

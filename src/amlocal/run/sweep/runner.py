@@ -145,7 +145,11 @@ class SweepRun:
             run_id = await asyncio.to_thread(tracking.start_run, experiment, name, self._run_id, tags)
             execution = self._execution(number, parameters, run_id)
             self._put(dataclasses.replace(self._trials[number], run_id=run_id, log=str(execution.folder.log)))
-            result = await execute(execution, self._services.context)
+
+            def used(result: ProcessResult) -> None:
+                self._put(dataclasses.replace(self._trials[number], cpu_seconds=result.cpu_seconds))
+
+            result = await execute(execution, self._services.context, used)
             status, reason = self._status(result, execution)
         except asyncio.CancelledError:
             if number not in self._ending:

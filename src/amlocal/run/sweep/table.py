@@ -28,6 +28,7 @@ def write_table(folder: Path, metric: str, trials: Iterable[TrialRecord]) -> Non
             "status": trial.status,
             "reason": trial.reason,
             "seconds": None if trial.ended is None or trial.started is None else trial.ended - trial.started,
+            "cpu_seconds": trial.cpu_seconds,
             "run_id": trial.run_id,
         }
         for trial in sorted(trials, key=lambda trial: trial.number)
