@@ -53,6 +53,9 @@ class FileBackend:
         path = self.metrics / f"{run_id}.{metric}"
         return tuple(float(line) for line in path.read_text().split()) if path.exists() else ()
 
+    def log_text(self, run_id: str, name: str, text: str) -> None:
+        (self.metrics / f"{run_id}-{name}").write_text(text)
+
     def metrics_of(self, run_id: str) -> tuple[str, ...]:
         return tuple(path.suffix[1:] for path in self.metrics.glob(f"{run_id}.*"))
 
