@@ -16,10 +16,12 @@ from amlocal.reader.model import (
     CommandNode,
     ExpressionBinding,
     Graph,
+    InputSpec,
     Job,
     Node,
     PipelineNode,
 )
+from amlocal.reader.search import Distribution
 from amlocal.reader.source import Place, Problem
 
 
@@ -164,11 +166,23 @@ def search_space(node: CommandNode, standalone: bool) -> Iterator[Problem]:
             message = f"hyperparameter {name!r} is a {spec.type} of the trial and takes no plain value"
             yield Problem(distribution.place, "search-space", message)
         else:
-            for value in distribution.values:
-                try:
-                    fit(value, spec)
-                except ValueError as error:
-                    yield Problem(distribution.place, "search-space", f"hyperparameter {name!r}: {error}")
+            yield from _values_fit(name, distribution, spec)
+
+
+def _values_fit(name: str, distribution: Distribution, spec: InputSpec) -> Iterator[Problem]:
+    if spec.type == "integer" and not distribution.whole:
+        message = f"hyperparameter {name!r} is an integer of the trial; {distribution.type} gives fractions"
+        yield Problem(distribution.place, "search-space", message)
+        return
+    if spec.type == "boolean" and distribution.type != "choice":
+        message = f"hyperparameter {name!r} is a boolean of the trial; {distribution.type} gives numbers"
+        yield Problem(distribution.place, "search-space", message)
+        return
+    for value in (*distribution.values, *distribution.ends):
+        try:
+            fit(value, spec)
+        except ValueError as error:
+            yield Problem(distribution.place, "search-space", f"hyperparameter {name!r}: {error}")
 
 
 def name_is_free(node: CommandNode, standalone: bool) -> Iterator[Problem]:

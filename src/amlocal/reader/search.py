@@ -37,6 +37,18 @@ class Distribution:
     sigma: float = 0.0
     q: float = 0.0
 
+    @property
+    def whole(self) -> bool:
+        """Whether every value is a whole number; of a choice each value is checked by itself."""
+        return self.type in {"choice", "randint"} or (self.q > 0 and float(self.q).is_integer())
+
+    @property
+    def ends(self) -> tuple[float, ...]:
+        """Smallest and largest value, where the definition states them."""
+        if self.type == "randint":
+            return (0, self.upper - 1)
+        return (self.minimum, self.maximum) if self.type in {"uniform", "quniform"} else ()
+
 
 @dataclass(frozen=True)
 class Sampling:

@@ -75,6 +75,10 @@ class Section:
         """Tell whether a key is still there, without taking it."""
         return key in self._left
 
+    def look(self, key: str) -> Located | None:
+        """Give a value without taking it."""
+        return self._left.get(key)
+
     def section(self, key: str, what: str | None = None) -> Section:
         """Take a mapping; an absent one is empty."""
         node = self.take(key) or Located(None, self.place)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from amlocal.reader.search import Distribution, EarlyTermination, Sampling, SweepLimits, SweepSpec
@@ -11,6 +13,9 @@ from amlocal.reader.source import Located, UnreadableError, plain
 _BOUNDS = ("uniform", "quniform", "loguniform", "qloguniform")
 _MOMENTS = ("normal", "qnormal", "lognormal", "qlognormal")
 _TYPES = ("choice", "randint", *_BOUNDS, *_MOMENTS)
+_KEYS = ("search_space", "sampling_algorithm", "objective", "early_termination", "limits")
+_MOST_TRIALS = 1000
+"""Azure ML's own limit, for all trials and for concurrent ones ("Set limits for your sweep job")."""
 
 
 def read_sweep(section: Section) -> SweepSpec:
@@ -20,6 +25,10 @@ def read_sweep(section: Section) -> SweepSpec:
         UnreadableError: when one is missing or makes no sense.
     """
     report = section.report
+    for key in _KEYS:
+        for found in _expressions(section.look(key)):
+            message = f"{key} takes plain values, not expressions; found {plain(found)!r}"
+            raise UnreadableError(found.place, "expression", message)
     space = section.require("search_space")
     if not isinstance(space.value, dict) or not space.value:
         raise UnreadableError(space.place, "search-space", "search_space must name at least one hyperparameter")
@@ -43,6 +52,17 @@ def read_sweep(section: Section) -> SweepSpec:
     return spec
 
 
+def _expressions(node: Located | None) -> Iterator[Located]:
+    value = None if node is None else node.value
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _expressions(item)
+    elif node is not None and isinstance(value, str) and "${{" in value:
+        yield node
+
+
 def read_distribution(name: str, node: Located, report: Report) -> Distribution:
     """Read one hyperparameter's distribution.
 
@@ -51,9 +71,9 @@ def read_distribution(name: str, node: Located, report: Report) -> Distribution:
     """
     section = Section(node, f"search_space {name!r}", report)
     kind_node = section.require("type")
-    kind = str(kind_node.value)
+    kind = str(kind_node.value).lower()
     if kind not in _TYPES:
-        message = f"{section.what}: type {kind!r} is not known; expected one of {', '.join(_TYPES)}"
+        message = f"{section.what}: type {plain(kind_node)!r} is not known; expected one of {', '.join(_TYPES)}"
         raise UnreadableError(kind_node.place, "search-space", message)
     result = Distribution(kind, node.place, **_parameters(section, kind))
     section.finish()
@@ -66,9 +86,16 @@ def _parameters(section: Section, kind: str) -> dict[str, Any]:
         if not isinstance(values, list) or not values:
             raise UnreadableError(section.place, "search-space", f"{section.what}: values must be a list")
         for item in values:
-            if isinstance(item.value, (dict, list)) or item.value is None:
-                message = f"{section.what}: nested choices are not supported yet, found {plain(item)!r}"
+            if isinstance(item.value, dict):
+                # azure-ai-ml accepts it, but nobody says what a command would get to see.
+                message = f"{section.what}: a choice between mappings is not supported, found {plain(item)!r}"
                 raise UnreadableError(item.place, "not-supported", message)
+            if isinstance(item.value, bool):
+                message = f"{section.what}: values are numbers or text; write {str(item.value)!r} in quotes"
+                raise UnreadableError(item.place, "search-space", message)
+            if isinstance(item.value, list) or item.value is None:
+                message = f"{section.what}: values are numbers or text, found {plain(item)!r}"
+                raise UnreadableError(item.place, "search-space", message)
         return {"values": tuple(item.value for item in values)}
     if kind == "randint":
         upper = section.integer("upper", minimum=1)
@@ -128,7 +155,8 @@ def _early_termination(section: Section) -> EarlyTermination | None:
         return None
     inner = Section(node, "early_termination", section.report)
     kind_node = inner.require("type")
-    kind = str(kind_node.value)
+    # azure-ai-ml takes MedianStopping as well as median_stopping.
+    kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(kind_node.value)).lower()
     interval = inner.integer("evaluation_interval", minimum=0)
     delay = inner.integer("delay_evaluation", minimum=0)
     factor = amount = percentage = None
@@ -146,7 +174,7 @@ def _early_termination(section: Section) -> EarlyTermination | None:
             message = f"truncation_percentage must be 1 to 99, found {percentage}"
             raise UnreadableError(node.place, "early-termination", message)
     elif kind != "median_stopping":
-        message = f"type must be bandit, median_stopping or truncation_selection, found {kind!r}"
+        message = f"type must be bandit, median_stopping or truncation_selection, found {plain(kind_node)!r}"
         raise UnreadableError(kind_node.place, "early-termination", message)
     inner.finish()
     return EarlyTermination(kind, interval or 1, delay or 0, factor or None, amount or None, percentage)
@@ -161,6 +189,11 @@ def _limits(section: Section) -> SweepLimits:
     timeout = limits.integer("timeout", minimum=1)
     trial_timeout = limits.integer("trial_timeout", minimum=1)
     limits.finish()
+    for key, value in (("max_total_trials", total), ("max_concurrent_trials", concurrent)):
+        if value is not None and value > _MOST_TRIALS:
+            message = f"{key} must be at most {_MOST_TRIALS}, found {value}"
+            section.report.problem(limits.place, "limits", message)
+            return SweepLimits(total, concurrent or total, timeout, trial_timeout)
     if concurrent is not None and concurrent > total:
         message = f"max_concurrent_trials {concurrent} is above max_total_trials {total}"
         section.report.problem(limits.place, "limits", message)
