@@ -10,6 +10,7 @@ from amlocal.reader.expressions import Kind, Reference, references, render
 from amlocal.reader.literals import fit
 from amlocal.reader.model import (
     ARTIFACTS,
+    FILE_TYPES,
     LITERAL_TYPES,
     Binding,
     CommandNode,
@@ -17,8 +18,12 @@ from amlocal.reader.model import (
     Graph,
     InputSpec,
     LiteralBinding,
+    Node,
     PathBinding,
     PipelineNode,
+    UnresolvedBinding,
+    UnresolvedNode,
+    UrlBinding,
 )
 from amlocal.reader.source import Place, Problem, UnreadableError, shown
 
@@ -31,7 +36,7 @@ class StepOutput:
     output: str
 
 
-Source: TypeAlias = LiteralBinding | PathBinding | StepOutput
+Source: TypeAlias = LiteralBinding | PathBinding | UrlBinding | StepOutput
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Inputs:
 
 
 class _BrokenInputError(Exception):
-    """Refers to an input whose problem has been reported."""
+    """Refers to an input whose problem has been reported, or to what is not on this machine."""
 
 
 def bind(
@@ -112,6 +117,9 @@ def _fitted(source: Source, spec: InputSpec, place: Place) -> Source:
     if spec.type in LITERAL_TYPES:
         message = f"input {spec.name!r} is a {spec.type} and is given a file or folder"
         raise UnreadableError(place, "type", message)
+    if isinstance(source, UrlBinding) and spec.type is not None and spec.type not in FILE_TYPES:
+        message = f"input {spec.name!r} is a {spec.type} and {source.url} a single file; download it and give --map "
+        raise UnreadableError(source.place, "type", f"{message}{source.url}=FOLDER")
     if isinstance(source, PathBinding) and not source.path.exists():
         message = f"input {spec.name!r}: {shown(source.path)} does not exist"
         raise UnreadableError(source.place, "missing-data", message)
@@ -119,6 +127,8 @@ def _fitted(source: Source, spec: InputSpec, place: Place) -> Source:
 
 
 def _resolve(binding: Binding, scope: Scope | None) -> Source | None:
+    if isinstance(binding, UnresolvedBinding):
+        raise _BrokenInputError
     if not isinstance(binding, ExpressionBinding):
         return binding
     if scope is None:
@@ -154,6 +164,8 @@ def _follow(reference: Reference, scope: Scope, place: Place) -> Source | None:
     if node is None:
         message = f"there is no node {reference.node!r}; nodes: {', '.join(graph.nodes)}"
         raise UnreadableError(place, "undefined-node", message)
+    if isinstance(node, UnresolvedNode):
+        raise _BrokenInputError
     declared = set(node.component.outputs)
     if isinstance(node, CommandNode):
         declared.add(ARTIFACTS)
@@ -161,13 +173,23 @@ def _follow(reference: Reference, scope: Scope, place: Place) -> Source | None:
         message = f"node {node.name!r} has no output {reference.name!r}; it has {', '.join(sorted(declared))}"
         raise UnreadableError(place, "undefined-output", message)
     found = _output_of(node, scope.prefix, reference.name)
+    if found is None and _has_unresolved(node):
+        raise _BrokenInputError
     if found is None:
         message = f"no node of pipeline {node.name!r} writes its output {reference.name!r}"
         raise UnreadableError(place, "undefined-output", message)
     return found
 
 
-def _output_of(node: CommandNode | PipelineNode, prefix: str, output: str) -> StepOutput | None:
+def _has_unresolved(node: Node) -> bool:
+    if isinstance(node, PipelineNode):
+        return any(_has_unresolved(inner) for inner in node.component.nodes.values())
+    return isinstance(node, UnresolvedNode)
+
+
+def _output_of(node: Node, prefix: str, output: str) -> StepOutput | None:
+    if isinstance(node, UnresolvedNode):
+        return None
     if isinstance(node, CommandNode):
         return StepOutput(prefix + node.name, output)
     return written(node.component, f"{prefix}{node.name}.", output)

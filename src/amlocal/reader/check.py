@@ -18,8 +18,8 @@ from amlocal.reader.model import (
     Graph,
     InputSpec,
     Job,
-    Node,
     PipelineNode,
+    UnresolvedNode,
 )
 from amlocal.reader.search import Distribution
 from amlocal.reader.source import Place, Problem
@@ -65,6 +65,8 @@ def _unused_override(graph: Graph) -> Iterator[Problem]:
 def _check_graph(graph: Graph, standalone: bool) -> Iterator[Problem]:
     yield from output_written_twice(graph)
     for node in graph.nodes.values():
+        if isinstance(node, UnresolvedNode):
+            continue
         for rule in NODE_RULES:
             yield from rule(node, graph)
         if isinstance(node, CommandNode):
@@ -74,7 +76,7 @@ def _check_graph(graph: Graph, standalone: bool) -> Iterator[Problem]:
             yield from _check_graph(node.component, standalone=False)
 
 
-def output_targets(node: Node, graph: Graph) -> Iterator[Problem]:
+def output_targets(node: CommandNode | PipelineNode, graph: Graph) -> Iterator[Problem]:
     """A node's outputs are declared, and go to outputs that the pipeline declares."""
     declared = set(node.component.outputs) | {ARTIFACTS}
     for name, binding in node.outputs.items():

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from amlocal.reader.environment import read_environment
 from amlocal.reader.expressions import Template
 from amlocal.reader.inputs import read_output, read_spec
 from amlocal.reader.model import CodeSpec, CommandComponent, InputSpec, OutputSpec
+from amlocal.reader.resolve import code_path
 from amlocal.reader.section import Report, Section, template
-from amlocal.reader.source import Located, UnreadableError, plain, shown
+from amlocal.reader.source import Located, UnreadableError, plain
 
 RESOURCES = ("instance_type", "shm_size", "docker_args", "properties", "locations", "max_instance_count")
 
@@ -60,22 +60,14 @@ def read_code(section: Section) -> CodeSpec:
     """Read ``code`` and ``additional_includes``; both must exist.
 
     Raises:
-        UnreadableError: when a file or folder is missing or is not on this machine.
+        UnreadableError: when a file or folder is missing.
     """
     node = section.take("code")
-    root = None if node is None else _existing(node, "code")
-    includes = tuple(_existing(item, "additional_includes") for item in section.items("additional_includes"))
-    return CodeSpec(root, includes, section.place if node is None else node.place)
-
-
-def _existing(node: Located, what: str) -> Path:
-    text = str(plain(node))
-    if text.startswith(("azureml:", "http:", "https:", "git+")):
-        raise UnreadableError(node.place, "not-supported", f"{what} {text}: only local code is supported yet")
-    path = (node.place.file.parent / text.removeprefix("file:")).resolve()
-    if not path.exists():
-        raise UnreadableError(node.place, "missing-file", f"{what} {shown(path)} does not exist")
-    return path
+    root = None if node is None else code_path(node, "code", section.report)
+    stated = [code_path(item, "additional_includes", section.report) for item in section.items("additional_includes")]
+    includes = tuple(path for path in stated if path is not None)
+    complete = (node is None or root is not None) and len(includes) == len(stated)
+    return CodeSpec(root, includes, section.place if node is None else node.place, complete)
 
 
 def read_variables(section: Section) -> dict[str, Template]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from amlocal.reader.model import Environment
+from amlocal.reader.resolve import environment_file
 from amlocal.reader.section import Report, Section
 from amlocal.reader.source import Located, UnreadableError, load, plain, shown
 
@@ -21,6 +22,8 @@ def read_environment(node: Located, report: Report) -> Environment:
         return _definition(node, "inline environment", report)
     text = str(node.value)
     path = _file(node, text)
+    if path is None:
+        path = environment_file(node, report)
     if path is None:
         return Environment(text, json.dumps(text), node.place)
     if not path.is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from amlocal.reader.command import ignore_machine, read_command, read_component, read_timeout, read_variables
@@ -19,7 +20,9 @@ from amlocal.reader.model import (
     OutputBinding,
     OutputSpec,
     PipelineNode,
+    UnresolvedNode,
 )
+from amlocal.reader.resolve import component_file
 from amlocal.reader.section import Report, Section
 from amlocal.reader.source import Located, UnreadableError, load, plain, shown
 from amlocal.reader.sweep import read_sweep
@@ -65,26 +68,37 @@ def read_graph_component(node: Located, report: Report, name: str, open_files: t
     return graph
 
 
-def resolve_component(node: Located, open_files: tuple[Path, ...]) -> tuple[Located, str, tuple[Path, ...]]:
-    """Find a component: written in place, or in a file of its own.
+@dataclass(frozen=True)
+class FoundComponent:
+    """A component's definition.
+
+    Attributes:
+        name: the one it has unless it states another.
+        open_files: the component files being read, this one included.
+    """
+
+    definition: Located
+    name: str
+    open_files: tuple[Path, ...]
+
+
+def resolve_component(node: Located, open_files: tuple[Path, ...], report: Report) -> FoundComponent | None:
+    """Find a component: written in place, in a file of its own, or registered.
 
     Returns:
-        Its definition, the name it has unless it states one, and the component files now open.
+        Where it is; None when it is not on this machine, which the report then says.
 
     Raises:
-        UnreadableError: when the file is missing, contains itself, or the component is not on this machine.
+        UnreadableError: when its file is missing or contains itself.
     """
     if isinstance(node.value, dict):
-        return node, "inline component", open_files
-    text = str(plain(node))
-    if text.startswith("azureml:"):
-        raise UnreadableError(node.place, "not-supported", f"{text}: registered components are not supported yet")
-    path = (node.place.file.parent / text.removeprefix("file:")).resolve()
-    if not path.is_file():
-        raise UnreadableError(node.place, "missing-file", f"component file {shown(path)} does not exist")
+        return FoundComponent(node, "inline component", open_files)
+    path = component_file(node, report)
+    if path is None:
+        return None
     if path in open_files:
         raise UnreadableError(node.place, "cycle", f"component file {shown(path)} contains itself")
-    return load(path), path.stem, (*open_files, path)
+    return FoundComponent(load(path), path.stem, (*open_files, path))
 
 
 def _node(
@@ -135,23 +149,26 @@ def _component_node(
     open_files: tuple[Path, ...],
 ) -> Node:
     reference = section.require("component")
-    definition, default_name, open_files = resolve_component(reference, open_files)
-    found = _component_type(definition)
-    if found not in {"command", "pipeline"}:
-        message = f"node {name!r}: components of type {found!r} are not supported yet"
+    found = resolve_component(reference, open_files, section.report)
+    if found is None:
+        section.skip_rest()
+        return UnresolvedNode(name, section.place, str(plain(reference)), inputs, outputs)
+    component_type = _component_type(found.definition)
+    if component_type not in {"command", "pipeline"}:
+        message = f"node {name!r}: components of type {component_type!r} are not supported yet"
         raise UnreadableError(reference.place, "not-supported", message)
-    if kind is not None and kind != found:
-        message = f"node {name!r} is of type {kind} and its component of type {found}"
+    if kind is not None and kind != component_type:
+        message = f"node {name!r} is of type {kind} and its component of type {component_type}"
         raise UnreadableError(reference.place, "type", message)
-    if found == "pipeline":
+    if component_type == "pipeline":
         section.ignore("compute")
         settings = section.section("settings")
         settings.ignore("default_compute", "default_datastore", "force_rerun", "continue_on_step_failure")
         settings.finish()
-        graph = read_graph_component(definition, section.report, default_name, open_files)
+        graph = read_graph_component(found.definition, section.report, found.name, found.open_files)
         section.finish()
         return PipelineNode(name, section.place, graph, inputs, outputs)
-    component = read_component(definition, section.report, default_name)
+    component = read_component(found.definition, section.report, found.name)
     environment = section.take("environment")
     if environment is not None:
         component = dataclasses.replace(component, environment=read_environment(environment, section.report))
@@ -180,9 +197,13 @@ def _sweep_node(
     inputs: Mapping[str, Binding],
     outputs: Mapping[str, OutputBinding],
     open_files: tuple[Path, ...],
-) -> CommandNode:
-    definition, default_name, _ = resolve_component(section.require("trial"), open_files)
-    trial = read_component(definition, section.report, default_name)
+) -> CommandNode | UnresolvedNode:
+    reference = section.require("trial")
+    found = resolve_component(reference, open_files, section.report)
+    if found is None:
+        section.skip_rest()
+        return UnresolvedNode(name, section.place, str(plain(reference)), inputs, outputs)
+    trial = read_component(found.definition, section.report, found.name)
     sweep = read_sweep(section)
     ignore_machine(section)
     section.finish()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from amlocal.reader.expressions import Template, has_expression
 from amlocal.reader.literals import coerce, fit
@@ -16,8 +15,8 @@ from amlocal.reader.model import (
     LiteralBinding,
     OutputBinding,
     OutputSpec,
-    PathBinding,
 )
+from amlocal.reader.resolve import read_data
 from amlocal.reader.section import Report, Section, as_number, template
 from amlocal.reader.source import Located, UnreadableError, plain
 
@@ -100,7 +99,8 @@ def read_given(name: str, node: Located, report: Report) -> tuple[InputSpec, Bin
     if kind in LITERAL_TYPES:
         message = f"input {name!r} is a {kind}, which takes a plain value and no path"
         raise UnreadableError(path.place, "type", message)
-    return InputSpec(name, node.place, kind or "uri_folder"), PathBinding(local_path(path), path.place)
+    found, data = read_data(path, kind, f"input {name!r}", report)
+    return InputSpec(name, node.place, found), data
 
 
 def coerce_type(value: object) -> str:
@@ -122,22 +122,6 @@ def _scalar(node: Located) -> LiteralBinding | ExpressionBinding:
     if isinstance(value, str) and has_expression(value):
         return ExpressionBinding(template(node, value), node.place)
     return LiteralBinding(value, node.place)
-
-
-def local_path(node: Located) -> Path:
-    """Turn a stated path into an absolute one.
-
-    Raises:
-        UnreadableError: for a URI of something that is not on this machine.
-    """
-    text = str(node.value)
-    scheme, separator, rest = text.partition(":")
-    if separator and scheme == "file":
-        text = rest[2:] if rest.startswith("//") else rest
-    elif separator and len(scheme) > 1 and scheme.isalnum():
-        message = f"{text}: {scheme}: addresses are not supported yet, give a local path"
-        raise UnreadableError(node.place, "not-supported", message)
-    return Path((node.place.file.parent / Path(text).expanduser()).resolve())
 
 
 def read_output(

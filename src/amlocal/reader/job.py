@@ -5,31 +5,42 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from amlocal.errors import AmlocalError
+from amlocal.reader.assets import Assets, NoAssets, UriMapping
 from amlocal.reader.check import unused
 from amlocal.reader.command import ignore_machine, read_command
 from amlocal.reader.graph import lone_node, read_nodes, resolve_component
 from amlocal.reader.inputs import read_given, read_output, read_spec
-from amlocal.reader.model import Binding, Graph, InputSpec, Job, Settings
+from amlocal.reader.model import Binding, Graph, InputSpec, Job, Settings, UnresolvedNode
 from amlocal.reader.section import Report, Section
-from amlocal.reader.source import InvalidJobError, Located, UnreadableError, load, override, plain
+from amlocal.reader.source import InvalidJobError, Located, UnreadableError, load, override, plain, shown
 
 _TYPES = ("pipeline", "command", "sweep")
 
 
-def read_job(path: Path, overrides: Sequence[str] = ()) -> Job:
+def read_job(
+    path: Path,
+    overrides: Sequence[str] = (),
+    assets: Assets | None = None,
+    mappings: Sequence[UriMapping] = (),
+) -> Job:
     """Read an Azure ML v2 job file.
 
     Args:
         path: the YAML of a pipeline, command or sweep job.
         overrides: ``--set`` texts, as ``inputs.epochs=2``.
+        assets: what is registered on this machine; nothing by default.
+        mappings: local paths that stand in for addresses.
 
     Returns:
-        The job; ``plan.make_plan`` checks how its parts fit together.
+        The job; ``plan.make_plan`` checks how its parts fit together. What is not on this machine is in its
+        ``unresolved``.
 
     Raises:
         InvalidJobError: with every problem found, each with file and line.
+        AmlocalError: for a mapping of something that the job does not name.
     """
-    report = Report()
+    report = Report(assets or NoAssets(), tuple(mappings))
     try:
         root = override(load(path.resolve()), overrides)
         job = _job(root, path.resolve(), report)
@@ -37,6 +48,9 @@ def read_job(path: Path, overrides: Sequence[str] = ()) -> Job:
         raise InvalidJobError([*report.problems, error.problem]) from None
     if report.problems:
         raise InvalidJobError(report.problems)
+    for mapping in mappings:
+        if mapping.uri not in report.used_mappings:
+            raise AmlocalError(f"--map {mapping.option}: nothing in {shown(path)} names {mapping.uri}")
     return job
 
 
@@ -58,7 +72,7 @@ def _job(root: Located, path: Path, report: Report) -> Job:
     else:
         graph, inputs, settings = _lone(section, kind, label), {}, Settings()
     section.finish()
-    if kind == "pipeline":
+    if kind == "pipeline" and graph.nodes:
         for setting, place in unused(graph):
             report.ignore(setting, place)
     return Job(
@@ -72,6 +86,7 @@ def _job(root: Located, path: Path, report: Report) -> Job:
         settings=settings,
         tags=tags,
         ignored=dict(report.ignored),
+        unresolved=tuple(report.unresolved),
     )
 
 
@@ -89,8 +104,11 @@ def _pipeline(section: Section, label: str, path: Path) -> tuple[Graph, dict[str
     open_files: tuple[Path, ...] = (path,)
     reference = section.take("component")
     if reference is not None:
-        definition, _, open_files = resolve_component(reference, open_files)
-        body = Section(definition, "pipeline component", report)
+        found = resolve_component(reference, open_files, report)
+        if found is None:
+            return Graph(label, section.place, specs, outputs, {}), _bindings(given), settings
+        open_files = found.open_files
+        body = Section(found.definition, "pipeline component", report)
         body.skip("$schema", "name", "version", "display_name", "description", "tags", "properties", "type")
         body.skip("is_deterministic")
         specs = {key: read_spec(key, node, report) for key, node in body.entries("inputs").items()}
@@ -102,8 +120,11 @@ def _pipeline(section: Section, label: str, path: Path) -> tuple[Graph, dict[str
     graph = Graph(label, section.place, specs, outputs, read_nodes(body, outputs, open_files))
     if body is not section:
         body.finish()
-    inputs = {key: binding for key, (_, binding) in given.items() if binding is not None}
-    return graph, inputs, settings
+    return graph, _bindings(given), settings
+
+
+def _bindings(given: dict[str, tuple[InputSpec, Binding | None]]) -> dict[str, Binding]:
+    return {key: binding for key, (_, binding) in given.items() if binding is not None}
 
 
 def _undeclared(
@@ -120,13 +141,17 @@ def _lone(section: Section, kind: str, label: str) -> Graph:
     given = {key: read_given(key, node, report) for key, node in section.entries("inputs").items()}
     specs = {key: spec for key, (spec, _) in given.items()}
     outputs = {key: read_output(key, _or_empty(node), report)[0] for key, node in section.entries("outputs").items()}
-    inputs = {key: binding for key, (_, binding) in given.items() if binding is not None}
+    inputs = _bindings(given)
     if kind == "command":
         component = read_command(section, label, specs, outputs)
         return lone_node("command", section, component, inputs, None)
     trial_node = section.require("trial")
-    definition, _, _ = resolve_component(trial_node, ())
-    trial = Section(definition, "trial", report)
+    found = resolve_component(trial_node, (), report)
+    if found is None:
+        section.skip_rest()
+        node = UnresolvedNode("sweep", section.place, str(plain(trial_node)), inputs, {})
+        return Graph(label, section.place, {}, outputs, {"sweep": node})
+    trial = Section(found.definition, "trial", report)
     trial.skip("$schema", "type", "name", "version", "display_name", "description")
     component = read_command(trial, label, specs, outputs)
     trial.finish()

@@ -9,11 +9,13 @@ from typing import TypeAlias
 
 from amlocal.reader.expressions import Template
 from amlocal.reader.search import Literal, SweepSpec
-from amlocal.reader.source import Place
+from amlocal.reader.source import Place, Problem
 
 LITERAL_TYPES = frozenset({"string", "number", "integer", "boolean"})
-FOLDER_TYPES = frozenset({"uri_folder", "mltable", "mlflow_model", "custom_model", "triton_model"})
-PATH_TYPES = FOLDER_TYPES | {"uri_file"}
+FILE_TYPES = frozenset({"uri_file"})
+MODEL_TYPES = frozenset({"mlflow_model", "custom_model", "triton_model"})
+FOLDER_TYPES = MODEL_TYPES | {"uri_folder", "mltable"}
+PATH_TYPES = FOLDER_TYPES | FILE_TYPES
 
 ARTIFACTS = "artifacts"
 """The output that every node has without declaring it: what it wrote to ``./outputs``."""
@@ -66,6 +68,22 @@ class PathBinding:
 
 
 @dataclass(frozen=True)
+class UrlBinding:
+    """An input given as a file to be downloaded before anything runs."""
+
+    url: str
+    place: Place
+
+
+@dataclass(frozen=True)
+class UnresolvedBinding:
+    """An input given by an address of something that is not on this machine; no check judges it."""
+
+    address: str
+    place: Place
+
+
+@dataclass(frozen=True)
 class ExpressionBinding:
     """An input given by reference, or as text with references in it."""
 
@@ -73,7 +91,7 @@ class ExpressionBinding:
     place: Place
 
 
-Binding: TypeAlias = LiteralBinding | PathBinding | ExpressionBinding
+Binding: TypeAlias = LiteralBinding | PathBinding | UrlBinding | UnresolvedBinding | ExpressionBinding
 
 
 @dataclass(frozen=True)
@@ -109,11 +127,13 @@ class CodeSpec:
     Attributes:
         root: the code folder (or single file); None for an empty working directory.
         includes: further files and folders that appear there by their base name.
+        complete: False when part of it is not on this machine, so that no check judges what it lacks.
     """
 
     root: Path | None
     includes: tuple[Path, ...]
     place: Place
+    complete: bool = True
 
 
 @dataclass(frozen=True)
@@ -158,7 +178,7 @@ class Graph:
     place: Place
     inputs: Mapping[str, InputSpec]
     outputs: Mapping[str, OutputSpec]
-    nodes: Mapping[str, CommandNode | PipelineNode]
+    nodes: Mapping[str, CommandNode | PipelineNode | UnresolvedNode]
 
 
 @dataclass(frozen=True)
@@ -172,7 +192,22 @@ class PipelineNode:
     outputs: Mapping[str, OutputBinding]
 
 
-Node: TypeAlias = CommandNode | PipelineNode
+@dataclass(frozen=True)
+class UnresolvedNode:
+    """A node whose component is not on this machine: no check judges its inputs and outputs, and it cannot run.
+
+    Attributes:
+        reference: how the file names the component.
+    """
+
+    name: str
+    place: Place
+    reference: str
+    inputs: Mapping[str, Binding]
+    outputs: Mapping[str, OutputBinding]
+
+
+Node: TypeAlias = CommandNode | PipelineNode | UnresolvedNode
 
 
 @dataclass(frozen=True)
@@ -191,6 +226,7 @@ class Job:
         kind: pipeline, command or sweep. The last two hold their command as the graph's only node.
         inputs: what the job gives to its graph's inputs.
         ignored: settings without a meaning on one machine, with the first place of each.
+        unresolved: what it names that is not on this machine; it can be checked, but not run.
     """
 
     kind: str
@@ -203,3 +239,4 @@ class Job:
     settings: Settings = Settings()
     tags: Mapping[str, str] = field(default_factory=dict)
     ignored: Mapping[str, Place] = field(default_factory=dict)
+    unresolved: tuple[Problem, ...] = ()

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from amlocal.reader.assets import Assets, UriMapping
 from amlocal.reader.bind import Scope, Source, StepOutput, bind, written
 from amlocal.reader.check import check_job
 from amlocal.reader.expressions import Kind, references
@@ -14,6 +15,7 @@ from amlocal.reader.model import (
     CommandNode,
     Job,
     PipelineNode,
+    UnresolvedNode,
 )
 from amlocal.reader.source import InvalidJobError, Problem
 
@@ -48,37 +50,63 @@ class Plan:
     outputs: Mapping[str, StepOutput | None]
 
 
-def read_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
+def read_plan(
+    path: Path,
+    overrides: Sequence[str] = (),
+    assets: Assets | None = None,
+    mappings: Sequence[UriMapping] = (),
+) -> Plan:
     """Read a job file and work out its steps.
+
+    Args:
+        path: the job file.
+        overrides: ``--set`` texts.
+        assets: what is registered on this machine; nothing by default.
+        mappings: local paths that stand in for addresses.
 
     Raises:
         InvalidJobError: with every problem found, each with file and line.
     """
-    return make_plan(read_job(path, overrides))
+    return make_plan(read_job(path, overrides, assets, mappings))
+
+
+def find_problems(job: Job) -> list[Problem]:
+    """Find the values, references and types of a job that do not fit, missing data and cycles.
+
+    What is not on this machine (``job.unresolved``) is no problem of the file, and what depends on it is not judged.
+    """
+    return _unfolded(job)[1]
 
 
 def make_plan(job: Job) -> Plan:
     """Work out a job's steps.
 
     Raises:
-        InvalidJobError: for values, references and types that do not fit, missing data and cycles.
+        InvalidJobError: for what ``find_problems`` finds, and for what is not on this machine.
     """
-    problems: list[Problem] = list(check_job(job))
-    inputs = bind(job.graph.inputs, job.inputs, None, job.graph.place, "the job", problems)
-    scope = Scope(job.graph, "", inputs)
-    steps: list[Step] = []
-    _unfold(scope, steps, problems)
-    if problems:
-        raise InvalidJobError(problems)
+    steps, problems = _unfolded(job)
+    if problems or job.unresolved:
+        raise InvalidJobError([*problems, *job.unresolved])
     outputs = {name: written(job.graph, "", name) for name in job.graph.outputs}
     if job.kind != "pipeline":
         outputs = {name: StepOutput(steps[0].name, name) for name in job.graph.outputs}
-    return Plan(job, _ordered(steps), outputs)
+    return Plan(job, steps, outputs)
+
+
+def _unfolded(job: Job) -> tuple[tuple[Step, ...], list[Problem]]:
+    problems: list[Problem] = list(check_job(job))
+    inputs = bind(job.graph.inputs, job.inputs, None, job.graph.place, "the job", problems)
+    steps: list[Step] = []
+    _unfold(Scope(job.graph, "", inputs), steps, problems)
+    ordered, cycle = _ordered(steps)
+    return ordered, [*problems, *cycle]
 
 
 def _unfold(scope: Scope, steps: list[Step], problems: list[Problem]) -> None:
     for node in scope.graph.nodes.values():
         name = scope.prefix + node.name
+        if isinstance(node, UnresolvedNode):
+            continue
         if isinstance(node, PipelineNode):
             inner = bind(node.component.inputs, node.inputs, scope, node.place, f"node {name!r}", problems)
             _unfold(Scope(node.component, f"{name}.", inner), steps, problems)
@@ -104,7 +132,7 @@ def _unset(node: CommandNode, inputs: Mapping[str, Source], swept: frozenset[str
     return problems
 
 
-def _ordered(steps: Sequence[Step]) -> tuple[Step, ...]:
+def _ordered(steps: Sequence[Step]) -> tuple[tuple[Step, ...], list[Problem]]:
     done: set[str] = set()
     order: list[Step] = []
     left = list(steps)
@@ -114,8 +142,8 @@ def _ordered(steps: Sequence[Step]) -> tuple[Step, ...]:
             first = left[0]
             names = ", ".join(step.name for step in left)
             message = f"these nodes wait for each other or for nodes that do: {names}"
-            raise InvalidJobError([Problem(first.node.place, "cycle", message)])
+            return tuple(steps), [Problem(first.node.place, "cycle", message)]
         order.extend(ready)
         done.update(step.name for step in ready)
         left = [step for step in left if step.name not in done]
-    return tuple(order)
+    return tuple(order), []

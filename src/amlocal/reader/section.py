@@ -5,25 +5,38 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from amlocal.reader.assets import Assets, NoAssets, UriMapping
 from amlocal.reader.expressions import ExpressionError, Template, parse
 from amlocal.reader.source import Located, Place, Problem, UnreadableError, plain
 
 
 @dataclass
 class Report:
-    """What reading a job found besides the job.
+    """What reading a job may ask, and what it found besides the job.
 
     Attributes:
+        assets: where registered assets and datastores are looked up.
+        mappings: local paths that stand in for addresses,
+        used_mappings: and the URIs of those that did.
         problems: what makes it unfit to run.
+        unresolved: what it names that is not on this machine.
         ignored: settings without a meaning on one machine, with the first place of each.
     """
 
+    assets: Assets = field(default_factory=NoAssets)
+    mappings: tuple[UriMapping, ...] = ()
+    used_mappings: set[str] = field(default_factory=set)
+    unresolved: list[Problem] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     ignored: dict[str, Place] = field(default_factory=dict)
 
     def problem(self, place: Place, rule: str, message: str) -> None:
         """Note a problem and go on reading."""
         self.problems.append(Problem(place, rule, message))
+
+    def unresolve(self, place: Place, rule: str, message: str) -> None:
+        """Note something that is not on this machine, and go on reading."""
+        self.unresolved.append(Problem(place, rule, message))
 
     def ignore(self, setting: str, place: Place) -> None:
         """Note that a setting has no effect here."""
@@ -152,6 +165,10 @@ class Section:
         """Take keys that describe and change nothing (descriptions, tags)."""
         for key in keys:
             self.take(key)
+
+    def skip_rest(self) -> None:
+        """Take every key that is left, where nobody can say what belongs there."""
+        self._left.clear()
 
     def finish(self) -> None:
         """Report every key that was not taken."""

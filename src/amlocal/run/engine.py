@@ -9,7 +9,7 @@ from pathlib import Path
 
 from amlocal.errors import AmlocalError
 from amlocal.reader.bind import Source
-from amlocal.reader.model import LiteralBinding, PathBinding
+from amlocal.reader.model import LiteralBinding, PathBinding, UrlBinding
 from amlocal.reader.plan import Plan, Step
 from amlocal.run.digest import combined
 from amlocal.run.records import CANCELED, ENDED, FAILED
@@ -109,6 +109,9 @@ class Engine:
             return Given(str(source.value), str(source.value))
         if isinstance(source, PathBinding):
             return Given(str(source.path), f"sha256:{self._named_digest(source.path)}")
+        if isinstance(source, UrlBinding):
+            path = self._services.downloads[source.url]
+            return Given(str(path), f"sha256:{self._named_digest(path)}")
         output = (self._done[source.step] or {}).get(source.output)
         if output is None:
             raise AmlocalError(f"input {name}: step {source.step} did not write its output {source.output}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from amlocal.run.digest import DigestCache
@@ -34,6 +35,7 @@ class Services:
         packages: what is installed where the commands run.
         cores: how many trials of a sweep may run at a time.
         poll_seconds: how often a running trial's metric is read.
+        downloads: the local file of each URL that the plan names.
     """
 
     folder: JobFolder
@@ -49,6 +51,7 @@ class Services:
     packages: str
     cores: int
     poll_seconds: float = 1.0
+    downloads: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -209,7 +209,7 @@ MISTAKES = {
         "${{parent.jobs.train.outputs.model}}",
     ),
     "missing component file": ("job.yml", "./train.yml", "./trian.yml #! missing-file"),
-    "registered component": ("job.yml", "./train.yml", "azureml:train:1 #! not-supported"),
+    "registered component": ("job.yml", "./train.yml", "azureml:train:1 #! not-on-this-machine"),
     "wrong node type": ("job.yml", "  prep:\n    type: command", "  prep: #! not-supported\n    type: spark"),
     "unknown key of the job": ("job.yml", "type: pipeline\n", "type: pipeline\ncomputer: x #! unknown-key\n"),
     "unknown key of a node": ("job.yml", "  prep:\n", "  prep:\n    input: {} #! unknown-key\n"),
@@ -266,7 +266,7 @@ MISTAKES = {
         "  dataset: {type: uri_folder}\n  artifacts: {type: uri_folder} #! reserved-name",
     ),
     "distribution": ("prep.yml", "name: prep", "name: prep\ndistribution: {type: mpi} #! not-supported"),
-    "remote data": ("job.yml", "path: data.csv}", "path: 'https://example.org/x'} #! not-supported"),
+    "remote data": ("job.yml", "path: data.csv}", "path: 'wasbs://c@a.net/x'} #! not-on-this-machine"),
     "timeout that is no number": ("job.yml", "  prep:\n", "  prep:\n    limits:\n      timeout: soon #! type\n"),
     "hyperparameter that is no input": (
         "sweep.yml",
