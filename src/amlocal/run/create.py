@@ -16,9 +16,9 @@ from amlocal.errors import AmlocalError
 from amlocal.reader.plan import Plan, read_plan
 from amlocal.run.digest import DigestCache
 from amlocal.run.engine import Engine
+from amlocal.run.environments.interpreter import calling_interpreter
 from amlocal.run.execute import RunContext
 from amlocal.run.files import JobFolder, link
-from amlocal.run.fingerprint import installed_packages
 from amlocal.run.journal import Journal
 from amlocal.run.records import CANCELED, COMPLETED, FAILED, RUNNING, JobRecord, StepRecord
 from amlocal.run.reuse import Output, ResultCache
@@ -129,6 +129,7 @@ async def _run(
                 tracking.start_run, experiment_id, folder.name, None, {"amlocal.job": folder.name, **plan.job.tags}
             )
             journal.job(run_id=run_id)
+            interpreter = calling_interpreter(request.home / "cache" / "commands")
             services = Services(
                 folder=folder,
                 journal=journal,
@@ -140,7 +141,7 @@ async def _run(
                 standalone=plan.job.kind != "pipeline",
                 rerun=request.rerun or plan.job.settings.force_rerun,
                 identity=str(plan.job.file),
-                packages=installed_packages(),
+                interpreters=dict.fromkeys((step.name for step in plan.steps), interpreter),
                 cores=cores(),
                 poll_seconds=request.poll_seconds,
             )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from amlocal.reader.expressions import Kind, Reference, Template, render
 from amlocal.reader.model import ARTIFACTS, CommandComponent
+from amlocal.run.environments.interpreter import Interpreter, caller_variables
+from amlocal.run.environments.overlay import make_overlay, overlay_variables
 from amlocal.run.files import WorkFolder
 from amlocal.run.process import ProcessResult, run_process
 
@@ -41,6 +43,7 @@ class Execution:
         search_space: hyperparameters of a standalone sweep's trial, likewise.
         snapshot: the folder whose copy becomes the working directory.
         folder: where everything about this run goes.
+        interpreter: the Python it runs in.
         variables: environment variables below the author's own.
         timeout: seconds; None for no limit.
     """
@@ -50,6 +53,7 @@ class Execution:
     search_space: Mapping[str, str]
     snapshot: Path
     folder: WorkFolder
+    interpreter: Interpreter
     run_id: str
     variables: Mapping[str, str]
     timeout: float | None
@@ -83,14 +87,13 @@ def environment(execution: Execution, context: RunContext) -> dict[str, str]:
     Those of the caller, without what it may have of another Azure ML or MLflow run; then the workspace's, the
     run's, and last the author's.
     """
-    foreign = ("AZUREML_", "AZURE_ML_", "MLFLOW_")
-    base = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
-    python = str(Path(sys.executable).parent)  # unresolved: a virtual environment's own bin folder
+    interpreter = execution.interpreter
+    base = caller_variables(os.environ, isolated=interpreter.isolated)
     outputs = output_paths(execution.component, execution.folder)
     return {
         **base,
         **context.client_environment,
-        "PATH": f"{python}{os.pathsep}{base.get('PATH', os.defpath)}",
+        **overlay_variables(interpreter, execution.folder.overlay, base),
         "PYTHONUNBUFFERED": "1",
         "AZUREML_RUN_ID": execution.run_id,
         "AZUREML_ROOT_RUN_ID": context.job,
@@ -109,7 +112,7 @@ def environment(execution: Execution, context: RunContext) -> dict[str, str]:
 
 
 def prepare(execution: Execution) -> None:
-    """Make the working directory and the outputs' folders, empty."""
+    """Make the working directory and the outputs' folders, empty, and the layer for what the command installs."""
     folder = execution.folder
     if folder.root.exists():
         shutil.rmtree(folder.root)
@@ -120,6 +123,7 @@ def prepare(execution: Execution) -> None:
     for name, spec in execution.component.outputs.items():
         if spec.type != "uri_file":
             (folder.outputs / name).mkdir()
+    make_overlay(execution.interpreter, folder.overlay)
 
 
 async def execute(
@@ -139,4 +143,7 @@ async def execute(
     command = resolve(execution, execution.component.command, context.job)
     folder = execution.folder
     variables = environment(execution, context)
-    return await run_process(command, folder.snapshot, variables, folder.log, execution.timeout, on_end)
+    try:
+        return await run_process(command, folder.snapshot, variables, folder.log, execution.timeout, on_end)
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder.overlay, ignore_errors=True)

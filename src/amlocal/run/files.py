@@ -29,6 +29,11 @@ class WorkFolder:
         """What the command printed."""
         return self.root / "logs" / "std_log.txt"
 
+    @property
+    def overlay(self) -> Path:
+        """What the command installs, while it runs."""
+        return self.root / "environment"
+
     def trial(self, number: int) -> WorkFolder:
         """The folder of one trial, when this is a sweep's."""
         return WorkFolder(self.root / "trials" / str(number))

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
-import sysconfig
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 VERSION = 1
@@ -52,20 +49,6 @@ def from_dict(data: Mapping[str, Any]) -> Fingerprint | None:
     if data.get("version") != VERSION:
         return None
     return Fingerprint(**data)
-
-
-def installed_packages() -> str:
-    """Describe the interpreter that steps run in: its version, and a digest of what is installed.
-
-    Only the names of the installed distributions are looked at, which hold their versions.
-    """
-    names: set[str] = set()
-    for key in ("purelib", "platlib"):
-        folder = Path(sysconfig.get_path(key))
-        if folder.is_dir():
-            names.update(path.name for path in folder.iterdir() if path.name.endswith((".dist-info", ".egg-info")))
-    digest = hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
-    return f"python {platform.python_version()}, packages {digest[:16]}"
 
 
 def explain(previous: Fingerprint | None, current: Fingerprint) -> str:

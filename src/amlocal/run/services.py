@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from amlocal.run.digest import DigestCache
+from amlocal.run.environments.interpreter import Interpreter
 from amlocal.run.execute import RunContext
 from amlocal.run.files import JobFolder
 from amlocal.run.journal import Journal
@@ -32,7 +33,7 @@ class Services:
         standalone: the job is a single command or sweep, so its step is the root run.
         rerun: reuse nothing.
         identity: tells this job's steps from those of other job files.
-        packages: what is installed where the commands run.
+        interpreters: the Python that each step runs in, by the step's name.
         cores: how many trials of a sweep may run at a time.
         poll_seconds: how often a running trial's metric is read.
         downloads: the local file of each URL that the plan names.
@@ -48,7 +49,7 @@ class Services:
     standalone: bool
     rerun: bool
     identity: str
-    packages: str
+    interpreters: Mapping[str, Interpreter]
     cores: int
     poll_seconds: float = 1.0
     downloads: Mapping[str, Path] = field(default_factory=dict)

@@ -194,6 +194,7 @@ class SweepRun:
             search_space=texts,
             snapshot=self._snapshot.folder,
             folder=self._folder.trial(number),
+            interpreter=self._services.interpreters[self._name],
             run_id=run_id,
             variables=shared if self._concurrent > 1 else {},
             timeout=limits.trial_timeout or component.timeout,
