@@ -90,6 +90,9 @@ def bind(
         if name in swept:
             continue
         bound = bindings.get(name)
+        if not spec.readable:
+            broken.add(name)
+            continue
         try:
             source = None if bound is None else _resolve(bound, scope)
             if source is None and spec.default is not None:

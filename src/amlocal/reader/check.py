@@ -29,7 +29,13 @@ def check_job(job: Job) -> list[Problem]:
     """Run every rule over every graph and node of a job, nested ones included."""
     standalone = job.kind != "pipeline"
     problems = list(_check_graph(job.graph, standalone))
-    return problems if standalone else [*problems, *_unused_override(job.graph)]
+    # What looks unused may be used by a node that could not be read.
+    return problems if standalone or has_unresolved(job.graph) else [*problems, *_unused_override(job.graph)]
+
+
+def has_unresolved(graph: Graph) -> bool:
+    """Tell whether a pipeline has nodes that nothing is known of."""
+    return any(isinstance(node, UnresolvedNode) for node in graph.nodes.values())
 
 
 def unused(graph: Graph) -> Iterator[tuple[str, Place]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 from amlocal.reader.environment import read_environment
 from amlocal.reader.expressions import Template
-from amlocal.reader.inputs import read_output, read_spec
+from amlocal.reader.inputs import read_outputs, read_specs
 from amlocal.reader.model import CodeSpec, CommandComponent, InputSpec, OutputSpec
 from amlocal.reader.resolve import code_path
 from amlocal.reader.section import Report, Section, template
@@ -23,9 +24,7 @@ def read_component(node: Located, report: Report, default_name: str) -> CommandC
         raise UnreadableError(section.place, "type", f"expected a command component, found type {kind!r}")
     section.skip("$schema", "version", "display_name", "description", "tags", "properties", "id")
     name = section.text("name") or default_name
-    inputs = {key: read_spec(key, value, report) for key, value in section.entries("inputs").items()}
-    outputs = {key: read_output(key, value, report)[0] for key, value in section.entries("outputs").items()}
-    component = read_command(section, name, inputs, outputs)
+    component = read_command(section, name, read_specs(section), read_outputs(section))
     section.finish()
     return component
 
@@ -37,23 +36,24 @@ def read_command(
     outputs: Mapping[str, OutputSpec],
 ) -> CommandComponent:
     """Read what a component, a node with a command and a command job have in common."""
-    command = section.require("command")
+    command = section.attempt(lambda: section.require("command")) or Located("", section.place)
     environment = section.take("environment")
-    code = read_code(section)
-    ignore_machine(section)
-    return CommandComponent(
+    no_code = CodeSpec(None, (), section.place)
+    section.attempt(lambda: ignore_machine(section))
+    component = CommandComponent(
         name=name,
         place=section.place,
-        command=template(command, str(command.value)),
+        command=section.attempt(lambda: template(command, str(command.value))) or Template("", ()),
         command_place=command.place,
         inputs=inputs,
         outputs=outputs,
-        code=code,
-        environment=None if environment is None else read_environment(environment, section.report),
-        environment_variables=read_variables(section),
-        deterministic=section.boolean("is_deterministic", default=True),
-        timeout=read_timeout(section),
+        code=section.attempt(lambda: read_code(section)) or no_code,
+        environment=section.attempt(lambda: read_environment(environment, section.report)) if environment else None,
+        environment_variables=section.attempt(lambda: read_variables(section)) or {},
+        deterministic=section.attempt(lambda: section.boolean("is_deterministic", default=True)) is not False,
+        timeout=section.attempt(lambda: read_timeout(section)),
     )
+    return dataclasses.replace(component, readable=section.readable)
 
 
 def read_code(section: Section) -> CodeSpec:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from amlocal.reader.command import ignore_machine, read_command, read_component, read_timeout, read_variables
 from amlocal.reader.environment import read_environment
-from amlocal.reader.inputs import read_given, read_output, read_spec
+from amlocal.reader.inputs import read_all_given, read_output, read_outputs, read_specs, unreadable_output
 from amlocal.reader.model import (
     Binding,
     CommandComponent,
@@ -47,7 +47,8 @@ def read_nodes(section: Section, outputs: Mapping[str, OutputSpec], open_files: 
         try:
             nodes[name] = _node(name, node, section.report, outputs, open_files)
         except UnreadableError as error:
-            section.report.problems.append(error.problem)
+            section.failed(error)
+            nodes[name] = UnresolvedNode(name, node.place, "", {}, {})
     return nodes
 
 
@@ -56,14 +57,10 @@ def read_graph_component(node: Located, report: Report, name: str, open_files: t
     section = Section(node, "pipeline component", report)
     section.skip(*_PIPELINE_COMPONENT_KEYS, "type")
     section.ignore("is_deterministic", prefix="pipeline component ")
-    outputs = {key: read_output(key, value, report)[0] for key, value in section.entries("outputs").items()}
-    graph = Graph(
-        name=section.text("name") or name,
-        place=node.place,
-        inputs={key: read_spec(key, value, report) for key, value in section.entries("inputs").items()},
-        outputs=outputs,
-        nodes=read_nodes(section, outputs, open_files),
-    )
+    outputs = read_outputs(section)
+    inputs = read_specs(section)
+    nodes = read_nodes(section, outputs, open_files)
+    graph = Graph(section.text("name") or name, node.place, inputs, outputs, nodes)
     section.finish()
     return graph
 
@@ -115,13 +112,9 @@ def _node(
         message = f"node {name!r}: type {kind!r} is not supported yet; supported: {', '.join(_NODE_TYPES)}"
         raise UnreadableError(section.place, "not-supported", message)
     section.skip("$schema", "name", "display_name", "description", "tags", "properties", "comment", "experiment_name")
-    stated = {key: value for key, value in section.entries("inputs").items() if value.value is not None}
-    given = {key: read_given(key, value, report) for key, value in stated.items()}
-    written = {
-        key: read_output(key, value, report, parents)
-        for key, value in section.entries("outputs").items()
-        if value.value is not None
-    }
+    section.drop_empty("inputs", "outputs")
+    given = read_all_given(section)
+    written = section.each("outputs", lambda key, value: read_output(key, value, report, parents), unreadable_output)
     inputs = {key: binding for key, (_, binding) in given.items() if binding is not None}
     outputs = {key: binding for key, (_, binding) in written.items()}
     if kind == "sweep":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from amlocal.reader.expressions import Template, has_expression
 from amlocal.reader.literals import coerce, fit
@@ -15,6 +16,7 @@ from amlocal.reader.model import (
     LiteralBinding,
     OutputBinding,
     OutputSpec,
+    UnresolvedBinding,
 )
 from amlocal.reader.resolve import read_data
 from amlocal.reader.section import Report, Section, as_number, template
@@ -41,16 +43,49 @@ def read_spec(name: str, node: Located, report: Report) -> InputSpec:
     )
     section.skip("description", "mode")
     section.finish()
+    spec = replace(spec, readable=section.readable)
     if spec.minimum is not None and spec.maximum is not None and spec.minimum > spec.maximum:
         report.problem(node.place, "range", f"input {name!r}: min {spec.minimum} is above max {spec.maximum}")
+        spec = replace(spec, readable=False)
     if default is None:
         return spec
     try:
         value = fit(plain(default), spec)
     except ValueError as error:
         report.problem(default.place, "default", f"input {name!r}: {error}")
-        return spec
-    return InputSpec(name, spec.place, kind, spec.optional, value, spec.minimum, spec.maximum, spec.enum)
+        return replace(spec, readable=False)
+    return replace(spec, default=value)
+
+
+def unreadable_spec(name: str, node: Located) -> InputSpec:
+    """Stand in for an input whose declaration cannot be read."""
+    return InputSpec(name, node.place, None, optional=True, readable=False)
+
+
+def unreadable_given(name: str, node: Located) -> tuple[InputSpec, Binding | None]:
+    """Stand in for an input whose value cannot be read."""
+    return unreadable_spec(name, node), UnresolvedBinding("", node.place)
+
+
+def unreadable_output(name: str, node: Located) -> tuple[OutputSpec, OutputBinding]:
+    """Stand in for an output that cannot be read."""
+    return OutputSpec(name, node.place, "uri_folder"), OutputBinding(node.place, None)
+
+
+def read_specs(section: Section) -> dict[str, InputSpec]:
+    """Read the inputs that a component declares."""
+    return section.each("inputs", lambda key, node: read_spec(key, node, section.report), unreadable_spec)
+
+
+def read_outputs(section: Section) -> dict[str, OutputSpec]:
+    """Read the outputs that a component or job declares."""
+    found = section.each("outputs", lambda key, node: read_output(key, node, section.report), unreadable_output)
+    return {key: spec for key, (spec, _) in found.items()}
+
+
+def read_all_given(section: Section) -> dict[str, tuple[InputSpec, Binding | None]]:
+    """Read the inputs that a job or node gives values to; see ``read_given``."""
+    return section.each("inputs", lambda key, node: read_given(key, node, section.report), unreadable_given)
 
 
 def _enum_text(item: Located, kind: str) -> str:

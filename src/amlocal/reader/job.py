@@ -10,10 +10,10 @@ from amlocal.reader.assets import Assets, NoAssets, UriMapping
 from amlocal.reader.check import unused
 from amlocal.reader.command import ignore_machine, read_command
 from amlocal.reader.graph import lone_node, read_nodes, resolve_component
-from amlocal.reader.inputs import read_given, read_output, read_spec
-from amlocal.reader.model import Binding, Graph, InputSpec, Job, Settings, UnresolvedNode
+from amlocal.reader.inputs import read_all_given, read_output, read_outputs, read_specs, unreadable_output
+from amlocal.reader.model import Binding, Graph, InputSpec, Job, OutputBinding, OutputSpec, Settings, UnresolvedNode
 from amlocal.reader.section import Report, Section
-from amlocal.reader.source import InvalidJobError, Located, UnreadableError, load, override, plain, shown
+from amlocal.reader.source import InvalidJobError, Located, Problem, UnreadableError, load, override, plain, shown
 
 _TYPES = ("pipeline", "command", "sweep")
 
@@ -40,18 +40,36 @@ def read_job(
         InvalidJobError: with every problem found, each with file and line.
         AmlocalError: for a mapping of something that the job does not name.
     """
+    job, problems = examine_job(path, overrides, assets, mappings)
+    if job is None or problems:
+        raise InvalidJobError(problems)
+    return job
+
+
+def examine_job(
+    path: Path,
+    overrides: Sequence[str] = (),
+    assets: Assets | None = None,
+    mappings: Sequence[UriMapping] = (),
+) -> tuple[Job | None, list[Problem]]:
+    """Read as much of a job file as can be read.
+
+    Returns:
+        The job without what cannot be read (None when that is all of it), and the problems.
+
+    Raises:
+        AmlocalError: for a ``--set`` that cannot be applied, or a mapping of something that the job does not name.
+    """
     report = Report(assets or NoAssets(), tuple(mappings))
     try:
         root = override(load(path.resolve()), overrides)
         job = _job(root, path.resolve(), report)
     except UnreadableError as error:
-        raise InvalidJobError([*report.problems, error.problem]) from None
-    if report.problems:
-        raise InvalidJobError(report.problems)
+        return None, [*report.problems, error.problem]
     for mapping in mappings:
-        if mapping.uri not in report.used_mappings:
+        if mapping.uri not in report.used_mappings and not report.problems:
             raise AmlocalError(f"--map {mapping.option}: nothing in {shown(path)} names {mapping.uri}")
-    return job
+    return job, report.problems
 
 
 def _job(root: Located, path: Path, report: Report) -> Job:
@@ -97,8 +115,8 @@ def _pipeline(section: Section, label: str, path: Path) -> tuple[Graph, dict[str
     settings = Settings(stated.boolean("continue_on_step_failure"), stated.boolean("force_rerun"))
     stated.ignore("default_compute", "default_datastore", prefix="settings ")
     stated.finish()
-    given = {key: read_given(key, node, report) for key, node in section.entries("inputs").items()}
-    outputs = {key: read_output(key, _or_empty(node), report)[0] for key, node in section.entries("outputs").items()}
+    given = read_all_given(section)
+    outputs = _outputs(section)
     specs = {key: spec for key, (spec, _) in given.items()}
     body = section
     open_files: tuple[Path, ...] = (path,)
@@ -111,11 +129,8 @@ def _pipeline(section: Section, label: str, path: Path) -> tuple[Graph, dict[str
         body = Section(found.definition, "pipeline component", report)
         body.skip("$schema", "name", "version", "display_name", "description", "tags", "properties", "type")
         body.skip("is_deterministic")
-        specs = {key: read_spec(key, node, report) for key, node in body.entries("inputs").items()}
-        outputs = {
-            **{key: read_output(key, node, report)[0] for key, node in body.entries("outputs").items()},
-            **outputs,
-        }
+        specs = read_specs(body)
+        outputs = {**read_outputs(body), **outputs}
         _undeclared(given, specs, report)
     graph = Graph(label, section.place, specs, outputs, read_nodes(body, outputs, open_files))
     if body is not section:
@@ -138,9 +153,9 @@ def _undeclared(
 
 def _lone(section: Section, kind: str, label: str) -> Graph:
     report = section.report
-    given = {key: read_given(key, node, report) for key, node in section.entries("inputs").items()}
+    given = read_all_given(section)
     specs = {key: spec for key, (spec, _) in given.items()}
-    outputs = {key: read_output(key, _or_empty(node), report)[0] for key, node in section.entries("outputs").items()}
+    outputs = _outputs(section)
     inputs = _bindings(given)
     if kind == "command":
         component = read_command(section, label, specs, outputs)
@@ -160,5 +175,8 @@ def _lone(section: Section, kind: str, label: str) -> Graph:
     return graph
 
 
-def _or_empty(node: Located) -> Located:
-    return Located({}, node.place) if node.value is None else node
+def _outputs(section: Section) -> dict[str, OutputSpec]:
+    def read(key: str, node: Located) -> tuple[OutputSpec, OutputBinding]:
+        return read_output(key, Located({}, node.place) if node.value is None else node, section.report)
+
+    return {key: spec for key, (spec, _) in section.each("outputs", read, unreadable_output).items()}

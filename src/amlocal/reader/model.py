@@ -30,6 +30,7 @@ class InputSpec:
         minimum: smallest value allowed, for numbers.
         maximum: largest value allowed, for numbers.
         enum: the only values allowed, as text; empty for any.
+        readable: False when what is declared could not be read, so that nothing can be said about its values.
     """
 
     name: str
@@ -40,6 +41,7 @@ class InputSpec:
     minimum: float | None = None
     maximum: float | None = None
     enum: tuple[str, ...] = ()
+    readable: bool = True
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ class CommandComponent:
     Attributes:
         timeout: seconds after which it is ended; None for no limit.
         deterministic: False when the same inputs may give other results, so that it is never reused.
+        readable: False when a part of it could not be read; the problem has been reported.
     """
 
     name: str
@@ -156,6 +159,7 @@ class CommandComponent:
     environment_variables: Mapping[str, Template]
     deterministic: bool = True
     timeout: int | None = None
+    readable: bool = True
 
 
 @dataclass(frozen=True)
@@ -172,7 +176,11 @@ class CommandNode:
 
 @dataclass(frozen=True)
 class Graph:
-    """A pipeline's inside: a pipeline job, or a component of ``type: pipeline``."""
+    """A pipeline's inside: a pipeline job, or a component of ``type: pipeline``.
+
+    Attributes:
+        unreadable: nodes that could not be read; their problems have been reported.
+    """
 
     name: str
     place: Place

@@ -10,7 +10,7 @@ from amlocal.reader.assets import Assets, UriMapping
 from amlocal.reader.bind import Scope, Source, StepOutput, bind, written
 from amlocal.reader.check import check_job
 from amlocal.reader.expressions import Kind, references
-from amlocal.reader.job import read_job
+from amlocal.reader.job import examine_job
 from amlocal.reader.model import (
     CommandNode,
     Job,
@@ -67,15 +67,38 @@ def read_plan(
     Raises:
         InvalidJobError: with every problem found, each with file and line.
     """
-    return make_plan(read_job(path, overrides, assets, mappings))
+    plan, problems = examine(path, overrides, assets, mappings)
+    if plan is None or problems:
+        raise InvalidJobError(problems)
+    return _whole(plan)
+
+
+def examine(
+    path: Path,
+    overrides: Sequence[str] = (),
+    assets: Assets | None = None,
+    mappings: Sequence[UriMapping] = (),
+) -> tuple[Plan | None, list[Problem]]:
+    """Read a job file and work out its steps as far as can be.
+
+    What is not on this machine (``job.unresolved``) is no problem of the file, and what depends on it is not judged.
+
+    Returns:
+        The plan of what can be read (None when nothing can), and every problem found.
+
+    Raises:
+        AmlocalError: for a ``--set`` or ``--map`` that cannot be applied.
+    """
+    job, problems = examine_job(path, overrides, assets, mappings)
+    if job is None:
+        return None, problems
+    plan, found = _plan(job)
+    return plan, [*problems, *found]
 
 
 def find_problems(job: Job) -> list[Problem]:
-    """Find the values, references and types of a job that do not fit, missing data and cycles.
-
-    What is not on this machine (``job.unresolved``) is no problem of the file, and what depends on it is not judged.
-    """
-    return _unfolded(job)[1]
+    """Find the values, references and types of a job that do not fit, missing data and cycles."""
+    return _plan(job)[1]
 
 
 def make_plan(job: Job) -> Plan:
@@ -84,22 +107,27 @@ def make_plan(job: Job) -> Plan:
     Raises:
         InvalidJobError: for what ``find_problems`` finds, and for what is not on this machine.
     """
-    steps, problems = _unfolded(job)
-    if problems or job.unresolved:
+    plan, problems = _plan(job)
+    if problems:
         raise InvalidJobError([*problems, *job.unresolved])
-    outputs = {name: written(job.graph, "", name) for name in job.graph.outputs}
-    if job.kind != "pipeline":
-        outputs = {name: StepOutput(steps[0].name, name) for name in job.graph.outputs}
-    return Plan(job, steps, outputs)
+    return _whole(plan)
 
 
-def _unfolded(job: Job) -> tuple[tuple[Step, ...], list[Problem]]:
+def _whole(plan: Plan) -> Plan:
+    if plan.job.unresolved:
+        raise InvalidJobError(plan.job.unresolved)
+    return plan
+
+
+def _plan(job: Job) -> tuple[Plan, list[Problem]]:
     problems: list[Problem] = list(check_job(job))
     inputs = bind(job.graph.inputs, job.inputs, None, job.graph.place, "the job", problems)
     steps: list[Step] = []
     _unfold(Scope(job.graph, "", inputs), steps, problems)
-    ordered, cycle = _ordered(steps)
-    return ordered, [*problems, *cycle]
+    outputs = {name: written(job.graph, "", name) for name in job.graph.outputs}
+    if job.kind != "pipeline" and steps:
+        outputs = {name: StepOutput(steps[0].name, name) for name in job.graph.outputs}
+    return Plan(job, _ordered(steps, problems), outputs), problems
 
 
 def _unfold(scope: Scope, steps: list[Step], problems: list[Problem]) -> None:
@@ -114,36 +142,36 @@ def _unfold(scope: Scope, steps: list[Step], problems: list[Problem]) -> None:
         swept = frozenset(node.sweep.search_space) if node.sweep else frozenset()
         bound = bind(node.component.inputs, node.inputs, scope, node.place, f"node {name!r}", problems, swept)
         inputs = bound.values
-        problems.extend(_unset(node, inputs, swept))
+        problems.extend(_unset(node, inputs, swept | bound.broken))
         depends = frozenset(source.step for source in inputs.values() if isinstance(source, StepOutput))
         steps.append(Step(name, node, inputs, depends))
 
 
-def _unset(node: CommandNode, inputs: Mapping[str, Source], swept: frozenset[str]) -> list[Problem]:
+def _unset(node: CommandNode, inputs: Mapping[str, Source], elsewhere: frozenset[str]) -> list[Problem]:
     component = node.component
     problems = []
     for reference, optional in references(component.command):
         spec = component.inputs.get(reference.name)
         if reference.kind is not Kind.INPUT or optional or spec is None or not spec.optional:
             continue
-        if reference.name not in inputs and reference.name not in swept:
+        if reference.name not in inputs and reference.name not in elsewhere:
             message = f"{reference} is optional and has no value here; put it inside $[[ ]]"
             problems.append(Problem(component.command_place, "optional-input", message))
     return problems
 
 
-def _ordered(steps: Sequence[Step]) -> tuple[tuple[Step, ...], list[Problem]]:
+def _ordered(steps: Sequence[Step], problems: list[Problem]) -> tuple[Step, ...]:
     done: set[str] = set()
     order: list[Step] = []
     left = list(steps)
     while left:
         ready = [step for step in left if step.depends <= done]
         if not ready:
-            first = left[0]
             names = ", ".join(step.name for step in left)
             message = f"these nodes wait for each other or for nodes that do: {names}"
-            return tuple(steps), [Problem(first.node.place, "cycle", message)]
+            problems.append(Problem(left[0].node.place, "cycle", message))
+            break
         order.extend(ready)
         done.update(step.name for step in ready)
         left = [step for step in left if step.name not in done]
-    return tuple(order), []
+    return tuple(order)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, TypeVar
 
 from amlocal.reader.assets import Assets, NoAssets, UriMapping
 from amlocal.reader.expressions import ExpressionError, Template, parse
 from amlocal.reader.source import Located, Place, Problem, UnreadableError, plain
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -60,7 +64,11 @@ def template(node: Located, text: str, rule: str = "expression") -> Template:
 
 
 class Section:
-    """One mapping; keys are taken one by one and ``finish`` reports those that nobody took."""
+    """One mapping; keys are taken one by one and ``finish`` reports those that nobody took.
+
+    Attributes:
+        readable: False when a part of it could not be read; what that was is in the report.
+    """
 
     def __init__(self, node: Located, what: str, report: Report) -> None:
         if node.value is not None and not isinstance(node.value, dict):
@@ -68,6 +76,7 @@ class Section:
         self.place = node.place
         self.what = what
         self.report = report
+        self.readable = True
         self._left: dict[str, Located] = dict(node.value or {})
         self._known: list[str] = []
 
@@ -81,6 +90,10 @@ class Section:
         """Take a value that must be there."""
         node = self.take(key)
         if node is None:
+            typo = next(iter(get_close_matches(key, self._left, n=1, cutoff=0.75)), None)
+            if typo is not None:
+                message = f"{self.what} has no key {typo!r}; did you mean {key!r}?"
+                raise UnreadableError(self._left.pop(typo).place, "unknown-key", message)
             raise UnreadableError(self.place, "required", f"{self.what} needs {key!r}")
         return node
 
@@ -106,6 +119,45 @@ class Section:
             message = f"{self.what} {key} must be a mapping, found {plain(node)!r}"
             raise UnreadableError(node.place, "type", message)
         return dict(node.value)
+
+    def drop_empty(self, *keys: str) -> None:
+        """Leave out the entries of these mappings that state nothing."""
+        for key in keys:
+            node = self._left.get(key)
+            if node is not None and isinstance(node.value, dict):
+                stated = {name: child for name, child in node.value.items() if child.value is not None}
+                self._left[key] = Located(stated, node.place)
+
+    def each(self, key: str, read: Callable[[str, Located], T], instead: Callable[[str, Located], T]) -> dict[str, T]:
+        """Take a mapping and read its entries; one that cannot be read is noted and replaced.
+
+        Args:
+            key: the mapping.
+            read: reads an entry, given its name and value.
+            instead: what stands in for an entry that cannot be read, so that nothing is reported twice.
+        """
+        result: dict[str, T] = {}
+        entries = self.attempt(lambda: self.entries(key)) or {}
+        for name, node in entries.items():
+            try:
+                result[name] = read(name, node)
+            except UnreadableError as error:
+                self.failed(error)
+                result[name] = instead(name, node)
+        return result
+
+    def attempt(self, read: Callable[[], T]) -> T | None:
+        """Read a part; when it cannot be read, note the problem and go on with None."""
+        try:
+            return read()
+        except UnreadableError as error:
+            self.failed(error)
+            return None
+
+    def failed(self, error: UnreadableError) -> None:
+        """Note that a part could not be read."""
+        self.report.problems.append(error.problem)
+        self.readable = False
 
     def items(self, key: str) -> list[Located]:
         """Take a list; an absent one is empty."""
@@ -173,9 +225,16 @@ class Section:
     def finish(self) -> None:
         """Report every key that was not taken."""
         for key, node in self._left.items():
-            known = ", ".join(sorted(set(self._known)))
-            message = f"{self.what} has no key {key!r}; known here: {known}"
+            message = f"{self.what} has no key {key!r}; {suggestion(key, self._known)}"
             self.report.problem(node.place, "unknown-key", message)
+            self.readable = False
+
+
+def suggestion(found: str, known: Iterable[str]) -> str:
+    """Say what was probably meant, else what there is."""
+    names = sorted(set(known))
+    close = get_close_matches(found, names, n=1, cutoff=0.75)
+    return f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(names)}"
 
 
 def as_number(node: Located, what: str) -> float:

@@ -68,14 +68,16 @@ class Problem:
         place: the file and line at fault.
         rule: the short name of what was checked.
         message: what was found and what was expected.
+        warning: True for what may be meant or cannot be known; a job with nothing worse runs.
     """
 
     place: Place
     rule: str
     message: str
+    warning: bool = False
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.rule}: {self.message}"
+        return f"{self.place}: {'warning: ' if self.warning else ''}{self.rule}: {self.message}"
 
 
 class UnreadableError(AmlocalError):

@@ -21,34 +21,29 @@ _MOST_TRIALS = 1000
 def read_sweep(section: Section) -> SweepSpec:
     """Read the keys that make a node or job a sweep.
 
+    A part that cannot be read is noted, and is replaced by what raises no further problem.
+
     Raises:
-        UnreadableError: when one is missing or makes no sense.
+        UnreadableError: for an expression where none is taken.
     """
-    report = section.report
     for key in _KEYS:
         for found in _expressions(section.look(key)):
             message = f"{key} takes plain values, not expressions; found {plain(found)!r}"
             raise UnreadableError(found.place, "expression", message)
-    space = section.require("search_space")
-    if not isinstance(space.value, dict) or not space.value:
-        raise UnreadableError(space.place, "search-space", "search_space must name at least one hyperparameter")
-    objective = section.section("objective")
-    metric = str(objective.require("primary_metric").value)
-    goal = objective.require("goal")
-    if str(goal.value).lower() not in {"maximize", "minimize"}:
-        message = f"goal must be maximize or minimize, found {plain(goal)!r}"
-        raise UnreadableError(goal.place, "objective", message)
-    objective.finish()
+    space = section.each("search_space", lambda name, node: read_distribution(name, node, section.report), _unreadable)
+    if not space and section.readable:
+        section.report.problem(section.place, "required", f"{section.what} needs 'search_space'")
+    metric, goal = section.attempt(lambda: _objective(section)) or ("", "maximize")
     spec = SweepSpec(
         place=section.place,
-        search_space={name: read_distribution(name, node, report) for name, node in space.value.items()},
-        sampling=_sampling(section),
+        search_space=space,
+        sampling=section.attempt(lambda: _sampling(section)) or Sampling("random"),
         primary_metric=metric,
-        goal=str(goal.value).lower(),
-        early_termination=_early_termination(section),
-        limits=_limits(section),
+        goal=goal,
+        early_termination=section.attempt(lambda: _early_termination(section)),
+        limits=section.attempt(lambda: _limits(section)) or SweepLimits(1, 1, None, None),
     )
-    _check(spec, report)
+    _check(spec, section.report)
     return spec
 
 
@@ -61,6 +56,30 @@ def _expressions(node: Located | None) -> Iterator[Located]:
             yield from _expressions(item)
     elif node is not None and isinstance(value, str) and "${{" in value:
         yield node
+
+
+def _unreadable(name: str, node: Located) -> Distribution:
+    """Stand in for a hyperparameter that cannot be read: a choice that nothing is known of."""
+    del name
+    return Distribution("choice", node.place)
+
+
+def _objective(section: Section) -> tuple[str, str]:
+    objective = section.section("objective")
+    goal = objective.attempt(lambda: _goal(objective))
+    metric = objective.require("primary_metric")
+    objective.finish()
+    if not isinstance(metric.value, str) or not metric.value:
+        raise UnreadableError(metric.place, "objective", f"primary_metric must be text, found {plain(metric)!r}")
+    return metric.value, goal or "maximize"
+
+
+def _goal(objective: Section) -> str:
+    node = objective.require("goal")
+    goal = str(node.value).lower()
+    if goal not in {"maximize", "minimize"}:
+        raise UnreadableError(node.place, "objective", f"goal must be maximize or minimize, found {plain(node)!r}")
+    return goal
 
 
 def read_distribution(name: str, node: Located, report: Report) -> Distribution:

@@ -258,7 +258,7 @@ MISTAKES = {
     ),
     "missing environment file": ("prep.yml", "azureml:any:1", "file:./env.yml #! missing-file"),
     "environment without image": ("prep.yml", "azureml:any:1", "{name: x} #! required"),
-    "component without command": ("prep.yml", "command: cp", "#! required @1\nother: cp"),
+    "component without command": ("prep.yml", "command: cp", "#! required @1\ndescription: cp"),
     "no nodes": ("job.yml", JOB[JOB.index("jobs:") :], "#! required @1"),
     "reserved output": (
         "prep.yml",
@@ -414,3 +414,59 @@ def test_problem_of_an_override_names_the_option(tmp_path):
         read_plan(project(tmp_path), ["inputs.epoch=2"])
     with pytest.raises(InvalidJobError, match=r"--set jobs\.train\.inputs\.kind=tiny: value"):
         read_plan(project(tmp_path), ["jobs.train.inputs.kind=tiny"])
+
+
+def test_problems_inside_one_node_and_behind_it_are_all_reported(tmp_path):
+    project(tmp_path)
+    text = JOB.replace(
+        "      dataset: ${{parent.jobs.prep.outputs.dataset}}", "      dataset: ${{parent.jobs.pre.outputs.x}}"
+    )
+    text = text.replace("      kind: small", "      kind: [small]").replace(
+        "epochs: 3", "epochs: {type: integer, path: a}"
+    )
+    (tmp_path / "job.yml").write_text(text)
+    train = (
+        TRAIN.replace("min: 1, max", "min: one, max")
+        .replace("command: >-", "comand: >-")
+        .replace("type: string", "typ: x", 1)
+    )
+    (tmp_path / "train.yml").write_text(train)
+
+    with pytest.raises(InvalidJobError) as caught:
+        read_plan(tmp_path / "job.yml")
+
+    assert [(p.place.file.name, p.place.line, p.rule) for p in caught.value.problems] == [
+        ("job.yml", 4, "type"),
+        ("job.yml", 17, "undefined-node"),
+        ("job.yml", 19, "type"),
+        ("train.yml", 6, "type"),
+        ("train.yml", 8, "unknown-key"),
+        ("train.yml", 12, "unknown-key"),
+    ]
+
+
+def test_all_mistakes_of_a_sweep_are_reported(tmp_path):
+    job = project(
+        tmp_path,
+        "sweep.yml",
+        "type: uniform, min_value: 0.1",
+        "type: uniform, min_value: low",
+        "sampling_algorithm: random",
+        "sampling_algorithm: {type: random, rule: hilbert}",
+        "goal: maximize",
+        "goal: best",
+        "max_total_trials: 4",
+        "max_total_trials: 0",
+        "{type: bandit, slack_factor: 0.1}",
+        "{type: bandits}",
+    )
+    with pytest.raises(InvalidJobError) as caught:
+        read_plan(job)
+
+    assert [(p.place.line, p.rule) for p in caught.value.problems] == [
+        (15, "type"),
+        (17, "sampling"),
+        (18, "objective"),
+        (19, "range"),
+        (20, "early-termination"),
+    ]
