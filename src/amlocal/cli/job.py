@@ -51,17 +51,33 @@ def _add_file(parser: argparse.ArgumentParser) -> None:
         metavar="PATH=VALUE",
         help="change a value of the file, as inputs.epochs=2",
     )
+    parser.add_argument(
+        "--map",
+        dest="mappings",
+        action="append",
+        default=[],
+        metavar="URI=PATH",
+        help="a local path for an address that the file names, or for all that start with it, as azureml:data:1=./data",
+    )
 
 
 def _create(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from amlocal.run.create import Request, create_job
+    from amlocal.run.download_view import ConsoleDownloads
     from amlocal.run.view import live, summary
 
     console = Console(width=None if os.isatty(1) else 200)
-    request = Request(arguments.file, arguments.home, tuple(arguments.overrides), arguments.name, arguments.rerun)
-    record, code = create_job(request, watcher=partial(live, console=console))
+    request = Request(
+        arguments.file,
+        arguments.home,
+        tuple(arguments.overrides),
+        arguments.name,
+        arguments.rerun,
+        mappings=tuple(arguments.mappings),
+    )
+    record, code = create_job(request, watcher=partial(live, console=console), downloads=ConsoleDownloads(console))
     summary(record, console)
     return code
 

@@ -8,13 +8,15 @@ import re
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from amlocal.errors import AmlocalError
+from amlocal.reader.assets import parse_mappings
 from amlocal.reader.plan import Plan, read_plan
 from amlocal.run.digest import DigestCache
+from amlocal.run.downloads import DownloadView, NoDownloadView, fetch, urls_of
 from amlocal.run.engine import Engine
 from amlocal.run.environments.interpreter import calling_interpreter
 from amlocal.run.execute import RunContext
@@ -56,6 +58,7 @@ class Request:
         name: the job's name; None for the file's own or a new one.
         rerun: reuse nothing.
         poll_seconds: how often a trial's metric is read.
+        mappings: ``--map`` texts.
     """
 
     file: Path
@@ -64,6 +67,7 @@ class Request:
     name: str | None = None
     rerun: bool = False
     poll_seconds: float = 1.0
+    mappings: Sequence[str] = ()
 
 
 def no_watcher(journal: Journal) -> AbstractContextManager[object]:
@@ -73,7 +77,10 @@ def no_watcher(journal: Journal) -> AbstractContextManager[object]:
 
 
 def create_job(
-    request: Request, backend: Backend | None = None, watcher: Watcher = no_watcher
+    request: Request,
+    backend: Backend | None = None,
+    watcher: Watcher = no_watcher,
+    downloads: DownloadView | None = None,
 ) -> tuple[JobRecord, int]:
     """Run a job to its end.
 
@@ -81,6 +88,7 @@ def create_job(
         request: what to run.
         backend: the workspace; the home folder's own by default.
         watcher: shows the job meanwhile.
+        downloads: shows what is downloaded before the job starts.
 
     Returns:
         The job's record and the exit code: 0 when completed, 1 when failed, 128 + N when ended by signal N.
@@ -88,14 +96,15 @@ def create_job(
     Raises:
         AmlocalError: when the file cannot be run as written, or the workspace does not start.
     """
-    plan = read_plan(request.file, request.overrides)
+    plan = read_plan(request.file, request.overrides, mappings=parse_mappings(request.mappings))
+    files = _fetch(plan, request.home, downloads or NoDownloadView())
     folder = _new_folder(request, plan)
     journal = Journal(_first_record(folder.name, plan), folder.record)
     journal.flush()
     chosen = backend or WorkspaceBackend(request.home)
     signals: list[signal.Signals] = []
     try:
-        asyncio.run(_run(request, plan, folder, journal, chosen, watcher, signals))
+        asyncio.run(_run(request, plan, files, folder, journal, chosen, watcher, signals))
     except asyncio.CancelledError:
         journal.job(status=CANCELED, ended=time.time(), pid=None, error=f"ended by {signals[-1].name}")
         return journal.record, 128 + signals[-1]
@@ -111,6 +120,7 @@ def create_job(
 async def _run(
     request: Request,
     plan: Plan,
+    downloads: Mapping[str, Path],
     folder: JobFolder,
     journal: Journal,
     backend: Backend,
@@ -144,6 +154,7 @@ async def _run(
                 interpreters=dict.fromkeys((step.name for step in plan.steps), interpreter),
                 cores=cores(),
                 poll_seconds=request.poll_seconds,
+                downloads=downloads,
             )
             engine = Engine(plan, services, max(_LEAST_CONCURRENT_STEPS, cores()))
             status = KILLED
@@ -188,6 +199,14 @@ def _cancel_on_signals(signals: list[signal.Signals]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, cancel, number)
+
+
+def _fetch(plan: Plan, home: Path, view: DownloadView) -> dict[str, Path]:
+    urls = urls_of(plan)
+    if not urls:
+        return {}
+    with closing(DigestCache(home / "cache" / "digests.sqlite")) as digests:
+        return fetch(urls, home / "cache" / "downloads", digests, view)
 
 
 def cores() -> int:

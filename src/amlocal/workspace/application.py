@@ -41,8 +41,13 @@ def https_app(key: str, store: Store, blobs: BlobStore, mlflow_uri: str, more: S
     async def workspace(_request: Request) -> Response:
         return JSONResponse(_workspace(mlflow_uri))
 
+    def data_exists(properties: Json) -> None:
+        uri = str(properties.get("dataUri"))
+        if uri.startswith("azureml:") and not blobs.find(*locate(uri)):
+            raise bad_request(f"There are no files at {uri}; upload them before registering the data asset.")
+
     routes: list[BaseRoute] = [Route("/", workspace), *datastore_routes(key), *compute_routes(), *more]
-    for kind in asset_kinds(model_exists):
+    for kind in asset_kinds(model_exists, data_exists):
         routes += asset_routes(store, kind, key)
     routes.append(Route("/{rest:path}", _unknown, methods=["GET", "PUT", "POST", "PATCH", "DELETE"]))
     below = Mount(names.WORKSPACE_ARM_ID, routes=routes)

@@ -15,6 +15,9 @@ from amlocal.workspace.errors import ArmError, bad_request, conflict, not_found
 from amlocal.workspace.store import Json, Resource, Store
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
+DEFAULT_VERSION = "azureml_default"
+"""The version that azure-ai-ml asks for where a component is named without one."""
+
 Check = Callable[[Json], None]
 
 
@@ -28,6 +31,8 @@ class AssetKind:
         immutable: Properties of a version that cannot be changed once it exists.
         defaults: Properties that clients expect in answers even when nobody put them.
         check: Called with a version's properties before it is created; raises :class:`ArmError`.
+        container: Properties that all versions share; a container takes them on from its first version.
+        spec: The property that holds a definition; in answers it states its version.
     """
 
     collection: str
@@ -35,15 +40,26 @@ class AssetKind:
     immutable: Sequence[str]
     defaults: Mapping[str, Any] = field(default_factory=dict)
     check: Check | None = None
+    container: Sequence[str] = ()
+    spec: str | None = None
 
 
-def asset_kinds(model_exists: Check) -> list[AssetKind]:
+def asset_kinds(model_exists: Check, data_exists: Check) -> list[AssetKind]:
     """List the kinds of assets that the workspace keeps.
 
     Args:
         model_exists: Refuses a model whose files were never uploaded.
+        data_exists: Refuses data in a datastore that is not there.
     """
     return [
+        AssetKind(
+            "data",
+            "data asset",
+            immutable=["dataUri", "dataType"],
+            check=data_exists,
+            container=["dataType"],
+        ),
+        AssetKind("components", "component", immutable=["componentSpec"], check=is_component, spec="componentSpec"),
         AssetKind("codes", "code", immutable=["codeUri"]),
         AssetKind("environments", "environment", immutable=["image", "condaFile", "build"]),
         AssetKind(
@@ -54,6 +70,30 @@ def asset_kinds(model_exists: Check) -> list[AssetKind]:
             check=model_exists,
         ),
     ]
+
+
+def is_component(properties: Json) -> None:
+    """Refuse a component without a definition.
+
+    Raises:
+        ArmError: ``componentSpec`` is no object with a type.
+    """
+    spec = properties.get("componentSpec")
+    if not isinstance(spec, dict) or not isinstance(spec.get("type"), str):
+        raise bad_request("componentSpec must be an object with a type.")
+
+
+def latest_version(store: Store, collection: str, name: str) -> Resource | None:
+    """Find the version of an asset that was created last and is not archived.
+
+    Args:
+        store: Where versions are kept.
+        collection: Kind of asset, as in ``models``.
+        name: The asset.
+    """
+    versions = store.members(f"{collection}/{name}/versions")
+    active = [version for version in versions if not version.body.get("properties", {}).get("isArchived")]
+    return active[-1] if active else None
 
 
 def asset_routes(store: Store, kind: AssetKind, key: str) -> list[Route]:
@@ -70,7 +110,10 @@ def asset_routes(store: Store, kind: AssetKind, key: str) -> list[Route]:
         return f"{kind.collection}/{request.path_params['name']}/versions"
 
     def answer(resource: Resource) -> Json:
-        return arm_resource(resource, properties={**kind.defaults, **resource.body.get("properties", {})})
+        properties = {**kind.defaults, **resource.body.get("properties", {})}
+        if kind.spec is not None:
+            properties[kind.spec] = {**properties[kind.spec], "version": resource.name}
+        return arm_resource(resource, properties=properties)
 
     async def list_containers(request: Request) -> Response:
         containers = _filtered(store.members(kind.collection), request.query_params)
@@ -103,6 +146,8 @@ def asset_routes(store: Store, kind: AssetKind, key: str) -> list[Route]:
     async def get_version(request: Request) -> Response:
         name, version = request.path_params["name"], request.path_params["version"]
         resource = store.get(versions_of(request), version)
+        if resource is None and version == DEFAULT_VERSION:
+            resource = latest_version(store, kind.collection, name)
         if resource is None:
             raise not_found(f"{kind.singular} {name}:{version}")
         return JSONResponse(answer(resource))
@@ -121,7 +166,8 @@ def asset_routes(store: Store, kind: AssetKind, key: str) -> list[Route]:
             kind.check(body["properties"])
         with store.transaction():
             if store.get(kind.collection, name) is None:
-                store.put(kind.collection, name, {"properties": {}})
+                shared = {key: body["properties"][key] for key in kind.container if key in body["properties"]}
+                store.put(kind.collection, name, {"properties": shared})
             resource = store.put(versions_of(request), version, body)
         return JSONResponse(answer(resource), 201 if existing is None else 200)
 
