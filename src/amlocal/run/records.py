@@ -30,6 +30,8 @@ class TrialRecord:
         best: the best value of the curve.
         reason: why it failed or was ended early.
         cpu_seconds: processor time its command took, also when it was ended early; None before.
+        ended_early: the sweep's early termination policy ended it.
+        reused_from: the job that ran it; its times are of that run.
     """
 
     number: int
@@ -43,6 +45,25 @@ class TrialRecord:
     run_id: str | None = None
     log: str | None = None
     cpu_seconds: float | None = None
+    ended_early: bool = False
+    reused_from: str | None = None
+
+
+@dataclass(frozen=True)
+class Savings:
+    """What early termination saved in a sweep, in CPU-seconds.
+
+    Attributes:
+        trials: how many trials it ended.
+        used: what all trials of this job used, those that it reused not counted.
+        saved: what the ended trials would have used besides, an estimate; None when there is nothing to estimate from.
+        basis: how many completed trials the estimate rests on.
+    """
+
+    trials: int
+    used: float
+    saved: float | None
+    basis: int
 
 
 @dataclass(frozen=True)
@@ -57,6 +78,7 @@ class StepRecord:
         cpu_seconds: processor time its commands took; None when reused or before it ended.
         outputs: each output's path.
         best_trial: number of the sweep's best trial.
+        early_termination: what a sweep's policy saved; None without a policy.
     """
 
     name: str
@@ -76,6 +98,7 @@ class StepRecord:
     trials: Mapping[int, TrialRecord] = field(default_factory=dict)
     best_trial: int | None = None
     primary_metric: str | None = None
+    early_termination: Savings | None = None
 
 
 @dataclass(frozen=True)
@@ -129,12 +152,18 @@ def from_json(text: str, source: Path) -> JobRecord:
 
 def _step(data: dict[str, Any]) -> StepRecord:
     trials = trials_from(data.pop("trials"))
-    return StepRecord(**data, trials=trials)
+    saved = data.pop("early_termination")
+    return StepRecord(**data, trials=trials, early_termination=None if saved is None else Savings(**saved))
 
 
 def trials_from(data: Mapping[str, Any]) -> dict[int, TrialRecord]:
     """Read trials back from what ``dataclasses.asdict`` and JSON made of them."""
-    return {int(number): TrialRecord(**{**trial, "curve": tuple(trial["curve"])}) for number, trial in data.items()}
+    return {int(number): trial_from(trial) for number, trial in data.items()}
+
+
+def trial_from(data: Mapping[str, Any]) -> TrialRecord:
+    """Read one trial back."""
+    return TrialRecord(**{**data, "curve": tuple(data["curve"])})
 
 
 def seconds(started: float | None, ended: float | None, now: float) -> float | None:

@@ -14,7 +14,7 @@ from amlocal.errors import AmlocalError
 from amlocal.reader.expressions import Kind, references
 from amlocal.reader.plan import Step
 from amlocal.run.execute import Execution, execute, output_paths
-from amlocal.run.files import WorkFolder, link
+from amlocal.run.files import WorkFolder, link, write_atomically
 from amlocal.run.fingerprint import Fingerprint, explain
 from amlocal.run.process import ProcessResult
 from amlocal.run.records import CANCELED, COMPLETED, FAILED, RUNNING, trials_from
@@ -22,7 +22,7 @@ from amlocal.run.reuse import Output, Result
 from amlocal.run.services import Given, Services
 from amlocal.run.snapshot import Snapshot
 from amlocal.run.sweep.runner import SweepRun
-from amlocal.run.sweep.table import write_table
+from amlocal.run.sweep.table import TABLE, trial_table
 from amlocal.run.tracking import FAILED as RUN_FAILED
 from amlocal.run.tracking import FINISHED, KILLED
 
@@ -58,7 +58,7 @@ async def run_step(
         result = await asyncio.to_thread(services.results.find, fingerprint)
         if result is not None:
             services.results.remember(identity, fingerprint)
-            return _reuse(step, fingerprint, result, services)
+            return await _reuse(step, fingerprint, result, services)
     services.results.remember(identity, fingerprint)
     return await _run(step, snapshot, given, fingerprint, reason, services)
 
@@ -88,7 +88,7 @@ def fingerprint_of(step: Step, snapshot: Snapshot, given: Mapping[str, Given], s
     )
 
 
-def _reuse(step: Step, fingerprint: Fingerprint, result: Result, services: Services) -> Mapping[str, Output]:
+async def _reuse(step: Step, fingerprint: Fingerprint, result: Result, services: Services) -> Mapping[str, Output]:
     folder = services.folder.step(step.name)
     _link_outputs(step, folder, result.outputs)
     extra = dict(result.extra)
@@ -96,7 +96,10 @@ def _reuse(step: Step, fingerprint: Fingerprint, result: Result, services: Servi
         metric = step.node.sweep.primary_metric
         extra["trials"] = trials_from(extra["trials"])
         extra["primary_metric"] = metric
-        write_table(folder.root, metric, extra["trials"].values())
+        table = trial_table(metric, extra["trials"].values(), extra["best_trial"])
+        write_atomically(folder.outputs / TABLE, table)
+        if services.standalone:
+            await asyncio.to_thread(services.tracking.log_text, services.root_run, TABLE, table)
     now = time.time()
     services.journal.step(
         step.name,
@@ -133,7 +136,7 @@ async def _run(
     log = None if step.node.sweep else str(folder.log)
     journal.step(name, run_id=run_id, log=log)
     try:
-        paths, changes = await _command_or_sweep(step, snapshot, given, folder, run_id, services)
+        paths, changes = await _command_or_sweep(step, snapshot, given, fingerprint, folder, run_id, services)
         outputs = await asyncio.to_thread(_digested, paths, services)
     except asyncio.CancelledError:
         await _end_run(run_id, KILLED, services)
@@ -168,6 +171,7 @@ async def _command_or_sweep(
     step: Step,
     snapshot: Snapshot,
     given: Mapping[str, Given],
+    fingerprint: Fingerprint,
     folder: WorkFolder,
     run_id: str,
     services: Services,
@@ -176,15 +180,15 @@ async def _command_or_sweep(
     component, sweep = step.node.component, step.node.sweep
     if sweep is not None:
         services.journal.step(step.name, primary_metric=sweep.primary_metric)
-        run = SweepRun(step.name, step.node, sweep, given, snapshot, folder, run_id, services)
+        run = SweepRun(step.name, step.node, sweep, given, snapshot, fingerprint, folder, run_id, services)
         outcome = await run.run()
         trials = services.journal.record.steps[step.name].trials.values()
-        services.journal.step(step.name, cpu_seconds=sum(trial.cpu_seconds or 0.0 for trial in trials))
+        used = [trial.cpu_seconds or 0.0 for trial in trials if trial.reused_from is None]
+        services.journal.step(step.name, cpu_seconds=sum(used))
         if outcome.best is None:
             return {}, {"status": outcome.status, "error": outcome.error}
-        paths = output_paths(component, folder.trial(outcome.best))
-        _link_outputs(step, folder, {name: Output(path, "") for name, path in paths.items()})
-        return paths, {"status": COMPLETED, "best_trial": outcome.best}
+        _link_outputs(step, folder, {name: Output(path, "") for name, path in outcome.outputs.items()})
+        return outcome.outputs, {"status": COMPLETED, "best_trial": outcome.best}
     execution = Execution(
         component=component,
         inputs={name: value.text for name, value in given.items()},
@@ -197,10 +201,10 @@ async def _command_or_sweep(
         timeout=component.timeout,
     )
 
-    def used(result: ProcessResult) -> None:
+    def note(result: ProcessResult) -> None:
         services.journal.step(step.name, cpu_seconds=result.cpu_seconds)
 
-    result = await execute(execution, services.context, used)
+    result = await execute(execution, services.context, note)
     if result.timed_out:
         error = f"ended after its timeout of {component.timeout} s"
         return {}, {"status": FAILED, "error": error, "exit_code": result.exit_code}

@@ -51,8 +51,8 @@ def test_best_trials_outputs_and_the_table(machine, sweep):
     assert (Path(record.outputs["best"]) / "x.txt").read_text() == "4\n"
     folder = machine.home / "jobs" / record.name / "steps" / "tune"
     assert (folder / "outputs" / "model" / "x.txt").read_text() == "4\n"
-    table = json.loads((folder / "trials.json").read_text())
-    assert [(row["parameters"], row["best"], row["curve"], row["status"]) for row in table] == [
+    table = json.loads((folder / "outputs" / "trials.json").read_text())
+    assert [(row["parameters"], row["best_value"], row["curve"], row["status"]) for row in table] == [
         ({"x": x}, x, [x], "Completed") for x in (1, 2, 3, 4)
     ]
     assert all(0 < row["cpu_seconds"] < 1 and row["seconds"] > 0 for row in table)
@@ -125,7 +125,7 @@ def test_timeout_of_the_sweep_cancels_it(machine, sweep):
     assert (record.status, step.status, step.error) == (
         "Failed",
         "Canceled",
-        "the sweep's timeout of 1 s passed",
+        "the sweep's timeout of 1 s passed; a later run reuses the trials that completed",
     )
     assert {trial.status for trial in step.trials.values()} == {"Canceled"}
 

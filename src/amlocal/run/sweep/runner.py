@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import json
-import math
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+from amlocal.reader.literals import coerce
 from amlocal.reader.model import CommandNode
 from amlocal.reader.search import Literal, SweepSpec
-from amlocal.run.execute import Execution, execute
-from amlocal.run.files import WorkFolder
+from amlocal.run.execute import Execution, execute, output_paths
+from amlocal.run.files import WorkFolder, link, write_atomically
+from amlocal.run.fingerprint import Fingerprint
 from amlocal.run.process import ProcessResult, tail
 from amlocal.run.records import CANCELED, COMPLETED, FAILED, RUNNING, TrialRecord
+from amlocal.run.reuse import Output
 from amlocal.run.services import Given, Services
 from amlocal.run.snapshot import Snapshot
-from amlocal.run.sweep import termination
-from amlocal.run.sweep.sampling import make_sampler
-from amlocal.run.sweep.table import write_table
+from amlocal.run.sweep.choice import best_trial, best_value
+from amlocal.run.sweep.judge import Judge
+from amlocal.run.sweep.sampling import Sampler, make_sampler
+from amlocal.run.sweep.savings import estimate
+from amlocal.run.sweep.table import TABLE, trial_table
+from amlocal.run.sweep.trial_reuse import find_trial, keep_trial, trial_fingerprint
 from amlocal.run.tracking import FAILED as RUN_FAILED
 from amlocal.run.tracking import FINISHED, KILLED
 
@@ -36,11 +44,13 @@ class SweepOutcome:
         status: Completed, Failed or Canceled.
         error: why it did not complete.
         best: the best completed trial's number.
+        outputs: the best trial's outputs, by name.
     """
 
     status: str
     error: str | None = None
     best: int | None = None
+    outputs: Mapping[str, Path] = field(default_factory=dict)
 
 
 class SweepRun:
@@ -51,6 +61,7 @@ class SweepRun:
         node: the node; it has a sweep.
         given: the inputs that every trial gets.
         snapshot: the trial's code.
+        fingerprint: what the sweep's result depends on.
         folder: the step's folder.
         run_id: the step's MLflow run.
         services: the job's surroundings.
@@ -63,6 +74,7 @@ class SweepRun:
         sweep: SweepSpec,
         given: Mapping[str, Given],
         snapshot: Snapshot,
+        fingerprint: Fingerprint,
         folder: WorkFolder,
         run_id: str,
         services: Services,
@@ -72,14 +84,18 @@ class SweepRun:
         self._sweep = sweep
         self._given = given
         self._snapshot = snapshot
+        self._fingerprint = fingerprint
         self._folder = folder
         self._run_id = run_id
         self._services = services
         self._concurrent = min(sweep.limits.max_concurrent_trials, services.cores)
+        policy = sweep.early_termination
+        self._judge = None if policy is None else Judge(policy, sweep.goal)
         self._trials: dict[int, TrialRecord] = {}
-        self._running: dict[int, asyncio.Task[None]] = {}
+        self._outputs: dict[int, Mapping[str, Path]] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._executing: set[int] = set()
         self._ending: dict[int, str] = {}
-        self._judged: dict[int, int] = {}
 
     async def run(self) -> SweepOutcome:
         """Run all trials and choose the best.
@@ -90,50 +106,84 @@ class SweepRun:
         Raises:
             asyncio.CancelledError: when canceled, after every trial has been ended.
         """
-        timeout = self._sweep.limits.timeout
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(self._sweep.limits.timeout):
                 await self._run_trials()
+            outcome = await self._outcome()
         except TimeoutError:
-            return SweepOutcome(CANCELED, f"the sweep's timeout of {timeout} s passed")
+            outcome = self._timed_out()
         finally:
-            self._write_table()
-        return await self._choose()
+            self._write_table(None)
+        self._write_table(outcome.best)
+        if self._judge is not None:
+            self._services.journal.step(self._name, early_termination=estimate(self._trials.values()))
+        text = trial_table(self._metric, self._trials.values(), outcome.best)
+        await asyncio.to_thread(self._services.tracking.log_text, self._run_id, TABLE, text)
+        return outcome
 
     async def _run_trials(self) -> None:
         sampler = make_sampler(self._sweep, self._concurrent)
-        total = self._sweep.limits.max_total_trials
-        started = told = 0
         watcher = asyncio.create_task(self._watch())
+        told = 0
         try:
-            while True:
-                while (
-                    started < total
-                    and len(self._running) < self._concurrent
-                    and (sampler.window is None or started - told < sampler.window)
-                ):
-                    parameters = sampler.propose()
-                    if parameters is None:
-                        total = started
-                        break
-                    self._running[started] = asyncio.create_task(self._trial(started, parameters))
-                    started += 1
-                if not self._running:
-                    return
-                await asyncio.wait({watcher, *self._running.values()}, return_when=asyncio.FIRST_COMPLETED)
-                if watcher.done():
-                    watcher.result()
-                for number in [number for number, task in self._running.items() if task.done()]:
-                    self._running.pop(number).result()
-                while told < started and told not in self._running:
-                    trial = self._trials[told]
-                    sampler.tell(told, trial.best if trial.status == COMPLETED else None)
-                    told += 1
+            for number in range(self._sweep.limits.max_total_trials):
+                # What the sampler knows at a proposal must not depend on how fast trials end.
+                known = 0 if sampler.window is None else max(0, number - sampler.window + 1)
+                await self._until(functools.partial(self._may_start, known), watcher)
+                self._tell(sampler, range(told, known))
+                told = known
+                proposed = sampler.propose()
+                if proposed is None:
+                    break
+                parameters = self._typed(proposed)
+                if not await self._reuse(number, parameters):
+                    self._tasks[number] = asyncio.create_task(self._trial(number, parameters))
+            await self._until(lambda: not self._tasks, watcher)
         finally:
-            left = [watcher, *self._running.values()]
+            left = [watcher, *self._tasks.values()]
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
+
+    def _may_start(self, known: int) -> bool:
+        return len(self._tasks) < self._concurrent and not any(number < known for number in self._tasks)
+
+    async def _until(self, condition: Callable[[], bool], watcher: asyncio.Task[None]) -> None:
+        """Wait for trials to end until a condition holds."""
+        while not condition():
+            await asyncio.wait({watcher, *self._tasks.values()}, return_when=asyncio.FIRST_COMPLETED)
+            if watcher.done():
+                watcher.result()
+            for number in [number for number, task in self._tasks.items() if task.done()]:
+                self._tasks.pop(number).result()
+
+    def _tell(self, sampler: Sampler, numbers: range) -> None:
+        for number in numbers:
+            trial = self._trials[number]
+            sampler.tell(number, trial.best if trial.status == COMPLETED else None)
+
+    def _typed(self, proposed: Mapping[str, Literal]) -> dict[str, Literal]:
+        """Turn hyperparameters into the types of the trial's inputs; a standalone sweep's have none."""
+        inputs = self._node.component.inputs
+        types = {name: inputs[name].type if name in inputs else None for name in proposed}
+        return {name: coerce(value, kind) if (kind := types[name]) else value for name, value in proposed.items()}
+
+    async def _reuse(self, number: int, parameters: Mapping[str, Literal]) -> bool:
+        """Take a trial over from an earlier job, where it completed; tell whether it did."""
+        services = self._services
+        if services.rerun or not self._node.component.deterministic:
+            return False
+        fingerprint = trial_fingerprint(self._fingerprint, parameters, self._metric)
+        found = await asyncio.to_thread(find_trial, services.results, fingerprint, services.folder.name)
+        if found is None:
+            return False
+        trial, outputs = found
+        best = best_value(self._sweep.goal, trial.curve)
+        self._outputs[number] = {name: output.path for name, output in outputs.items()}
+        for name in self._node.component.outputs.keys() & outputs.keys():
+            link(self._folder.trial(number).outputs / name, outputs[name].path)
+        self._put(dataclasses.replace(trial, number=number, best=best))
+        return True
 
     async def _trial(self, number: int, parameters: Mapping[str, Literal]) -> None:
         tracking = self._services.tracking
@@ -144,13 +194,11 @@ class SweepRun:
         try:
             run_id = await asyncio.to_thread(tracking.start_run, experiment, name, self._run_id, tags)
             execution = self._execution(number, parameters, run_id)
-            self._put(dataclasses.replace(self._trials[number], run_id=run_id, log=str(execution.folder.log)))
-
-            def used(result: ProcessResult) -> None:
-                self._put(dataclasses.replace(self._trials[number], cpu_seconds=result.cpu_seconds))
-
-            result = await execute(execution, self._services.context, used)
+            self._change(number, run_id=run_id, log=str(execution.folder.log))
+            result = await self._execute(number, execution)
             status, reason = self._status(result, execution)
+            if status == COMPLETED:
+                await self._keep(number, run_id)
         except asyncio.CancelledError:
             if number not in self._ending:
                 await self._end(number, CANCELED, "the sweep was ended")
@@ -160,18 +208,45 @@ class SweepRun:
             status, reason = FAILED, str(error)
         await self._end(number, status, reason)
 
-    async def _end(self, number: int, status: str, reason: str | None) -> None:
-        tracking, trial = self._services.tracking, self._trials[number]
-        run_id = trial.run_id
-        if run_id is None:  # canceled before it had one
-            self._put(dataclasses.replace(trial, status=status, reason=reason, ended=time.time()))
+    async def _execute(self, number: int, execution: Execution) -> ProcessResult:
+        def used(result: ProcessResult) -> None:
+            self._change(number, cpu_seconds=result.cpu_seconds, ended=time.time())
+
+        self._executing.add(number)
+        try:
+            return await execute(execution, self._services.context, used)
+        finally:
+            self._executing.discard(number)
+
+    async def _keep(self, number: int, run_id: str) -> None:
+        """Note a completed trial's curve and outputs, and keep them for later jobs."""
+        services, component = self._services, self._node.component
+        self._set_curve(number, await asyncio.to_thread(services.tracking.curve, run_id, self._metric))
+        paths = output_paths(component, self._folder.trial(number))
+        self._outputs[number] = paths
+        if not component.deterministic:
             return
-        run_status = {COMPLETED: FINISHED, CANCELED: KILLED}.get(status, RUN_FAILED)
-        note = {} if reason is None else {"amlocal.reason": reason}
-        self._put(self._with_curve(trial, await asyncio.to_thread(tracking.curve, run_id, self._metric)))
-        self._put(dataclasses.replace(self._trials[number], status=status, reason=reason, ended=time.time()))
-        self._write_table()
-        await asyncio.to_thread(tracking.end_run, run_id, run_status, note)
+        trial = dataclasses.replace(self._trials[number], status=COMPLETED)
+        fingerprint = trial_fingerprint(self._fingerprint, trial.parameters, self._metric)
+
+        def store() -> None:
+            outputs = {name: Output(path, services.digests.tree(path)) for name, path in paths.items() if path.exists()}
+            keep_trial(services.results, fingerprint, services.folder.name, trial, outputs)
+
+        await asyncio.to_thread(store)
+
+    async def _end(self, number: int, status: str, reason: str | None) -> None:
+        tracking, run_id = self._services.tracking, self._trials[number].run_id
+        if run_id is not None and status != COMPLETED:
+            self._set_curve(number, await asyncio.to_thread(tracking.curve, run_id, self._metric))
+        ended = self._trials[number].ended or time.time()
+        early = status == CANCELED and number in self._ending
+        self._change(number, status=status, reason=reason, ended=ended, ended_early=early)
+        self._write_table(None)
+        if run_id is not None:  # else it was canceled before it had one
+            run_status = {COMPLETED: FINISHED, CANCELED: KILLED}.get(status, RUN_FAILED)
+            note = {} if reason is None else {"amlocal.reason": reason}
+            await asyncio.to_thread(tracking.end_run, run_id, run_status, note)
 
     def _status(self, result: ProcessResult, execution: Execution) -> tuple[str, str | None]:
         if result.timed_out:
@@ -204,71 +279,62 @@ class SweepRun:
     def _metric(self) -> str:
         return self._sweep.primary_metric
 
-    @property
-    def _sign(self) -> float:
-        return 1.0 if self._sweep.goal == "maximize" else -1.0
-
     async def _watch(self) -> None:
         """Read the running trials' metric again and again, and apply the policy to what is new."""
         while True:
             await asyncio.sleep(self._services.poll_seconds)
-            for number in list(self._running):
-                trial = self._trials.get(number)
-                if trial is None or trial.run_id is None or trial.status != RUNNING:
-                    continue
-                curve = await asyncio.to_thread(self._services.tracking.curve, trial.run_id, self._metric)
-                trial = self._trials[number]
-                if trial.status == RUNNING and len(curve) > len(trial.curve):
-                    self._put(self._with_curve(trial, curve))
-                    self._judge(number)
+            for number in list(self._executing):
+                run_id = self._trials[number].run_id or ""
+                curve = await asyncio.to_thread(self._services.tracking.curve, run_id, self._metric)
+                # A trial whose command has ended meanwhile has nothing left to end.
+                if number in self._executing and len(curve) > len(self._trials[number].curve):
+                    self._set_curve(number, curve)
+                    self._end_if_behind(number)
 
-    def _judge(self, number: int) -> None:
-        policy = self._sweep.early_termination
-        if policy is None or number in self._ending:
+    def _end_if_behind(self, number: int) -> None:
+        if self._judge is None or number in self._ending:
             return
-        # A metric that is not a number is worse than any number.
-        worst = -self._sign * math.inf
-        curves = {
-            trial.number: [worst if math.isnan(value) else value for value in trial.curve]
-            for trial in self._trials.values()
-        }
-        for interval in range(self._judged.get(number, 0) + 1, len(curves[number]) + 1):
-            self._judged[number] = interval
-            if not termination.due(policy, interval):
-                continue
-            reason = termination.verdict(policy, self._sweep.goal, curves, number, interval)
-            if reason is not None:
-                self._ending[number] = reason
-                self._running[number].cancel()
-                return
+        reason = self._judge.reason_to_end(self._trials, number)
+        if reason is not None:
+            self._ending[number] = reason
+            self._tasks[number].cancel()
 
-    def _with_curve(self, trial: TrialRecord, curve: tuple[float, ...]) -> TrialRecord:
-        numbers = [value for value in curve if not math.isnan(value)]
-        best = max(numbers, key=lambda value: self._sign * value) if numbers else None
-        return dataclasses.replace(trial, curve=curve, best=best)
+    def _set_curve(self, number: int, curve: tuple[float, ...]) -> None:
+        self._change(number, curve=curve, best=best_value(self._sweep.goal, curve))
 
-    async def _choose(self) -> SweepOutcome:
-        completed = [trial for trial in self._trials.values() if trial.status == COMPLETED]
-        if not completed:
-            failed = [trial for trial in self._trials.values() if trial.status == FAILED]
-            if failed:
-                first = failed[0]
-                what = "all trials failed" if len(failed) == len(self._trials) else "no trial completed"
-                message = f"{what}; trial {first.number}: {first.reason}; its log: {first.log}"
-                return SweepOutcome(FAILED, message)
-            return SweepOutcome(FAILED, "no trial completed; each was ended early")
-        scored = {trial.number: trial.best for trial in completed if trial.best is not None}
-        if not scored:
-            run_id = completed[0].run_id or ""
-            logged = await asyncio.to_thread(self._services.tracking.metrics_of, run_id)
-            found = f"; trial {completed[0].number} logged {', '.join(logged) or 'no metric at all'}"
-            return SweepOutcome(FAILED, f"no trial logged the primary metric {self._metric!r}{found}")
-        best = max(scored, key=lambda number: (self._sign * scored[number], -number))
-        return SweepOutcome(COMPLETED, best=best)
+    async def _outcome(self) -> SweepOutcome:
+        trials = self._trials.values()
+        best = best_trial(self._sweep.goal, trials)
+        if best is not None:
+            return SweepOutcome(COMPLETED, best=best.number, outputs=self._outputs[best.number])
+        completed = [trial for trial in trials if trial.status == COMPLETED]
+        if completed:
+            logged = await asyncio.to_thread(self._services.tracking.metrics_of, completed[0].run_id or "")
+            found = f"trial {completed[0].number} logged {', '.join(logged) or 'no metric at all'}"
+            if self._metric in logged:
+                return SweepOutcome(FAILED, f"the primary metric {self._metric!r} was never a finite number")
+            return SweepOutcome(FAILED, f"no trial logged the primary metric {self._metric!r}; {found}")
+        failed = [trial for trial in trials if trial.status == FAILED]
+        if failed:
+            first = failed[0]
+            what = "all trials failed" if len(failed) == len(trials) else "no trial completed"
+            return SweepOutcome(FAILED, f"{what}; trial {first.number}: {first.reason}; its log: {first.log}")
+        return SweepOutcome(FAILED, "no trial completed; each was ended early")
+
+    def _timed_out(self) -> SweepOutcome:
+        """Azure ML cancels a sweep whose time is up, with all its trials ("Set limits for your sweep job")."""
+        message = f"the sweep's timeout of {self._sweep.limits.timeout} s passed"
+        if self._node.component.deterministic:
+            message += "; a later run reuses the trials that completed"
+        return SweepOutcome(CANCELED, message)
+
+    def _change(self, number: int, **changes: Any) -> None:
+        self._put(dataclasses.replace(self._trials[number], **changes))
 
     def _put(self, trial: TrialRecord) -> None:
         self._trials[trial.number] = trial
         self._services.journal.trial(self._name, trial)
 
-    def _write_table(self) -> None:
-        write_table(self._folder.root, self._metric, self._trials.values())
+    def _write_table(self, best: int | None) -> None:
+        text = trial_table(self._metric, self._trials.values(), best)
+        write_atomically(self._folder.outputs / TABLE, text)
