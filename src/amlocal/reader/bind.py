@@ -56,7 +56,7 @@ class Inputs:
     broken: frozenset[str]
 
 
-class _BrokenInputError(Exception):
+class BrokenInputError(Exception):
     """Refers to an input whose problem has been reported, or to what is not on this machine."""
 
 
@@ -106,7 +106,7 @@ def bind(
         except UnreadableError as error:
             problems.append(error.problem)
             broken.add(name)
-        except _BrokenInputError:
+        except BrokenInputError:
             broken.add(name)
     return Inputs(result, frozenset(broken))
 
@@ -131,7 +131,7 @@ def _fitted(source: Source, spec: InputSpec, place: Place) -> Source:
 
 def _resolve(binding: Binding, scope: Scope | None) -> Source | None:
     if isinstance(binding, UnresolvedBinding):
-        raise _BrokenInputError
+        raise BrokenInputError
     if not isinstance(binding, ExpressionBinding):
         return binding
     if scope is None:
@@ -139,10 +139,10 @@ def _resolve(binding: Binding, scope: Scope | None) -> Source | None:
         raise UnreadableError(binding.place, "expression", message)
     whole = binding.template.reference
     if whole is not None:
-        return _follow(whole, scope, binding.place)
+        return follow(whole, scope, binding.place)
     values: dict[Reference, str] = {}
     for reference, _ in references(binding.template):
-        source = _follow(reference, scope, binding.place)
+        source = follow(reference, scope, binding.place)
         if not isinstance(source, LiteralBinding):
             message = f"{reference} inside other text must be a plain value"
             raise UnreadableError(binding.place, "expression", message)
@@ -150,7 +150,13 @@ def _resolve(binding: Binding, scope: Scope | None) -> Source | None:
     return LiteralBinding(render(binding.template, values.get), binding.place)
 
 
-def _follow(reference: Reference, scope: Scope, place: Place) -> Source | None:
+def follow(reference: Reference, scope: Scope, place: Place) -> Source | None:
+    """Find where a reference's value comes from; None for an input without one.
+
+    Raises:
+        UnreadableError: when it refers to nothing.
+        BrokenInputError: when it refers to an input that has a problem itself.
+    """
     graph = scope.graph
     if reference.kind is Kind.PARENT_INPUT:
         if reference.name not in graph.inputs:
@@ -158,7 +164,7 @@ def _follow(reference: Reference, scope: Scope, place: Place) -> Source | None:
             message = f"the pipeline has no input {reference.name!r}; it declares {declared_inputs}"
             raise UnreadableError(place, "undefined-input", message)
         if reference.name in scope.inputs.broken:
-            raise _BrokenInputError
+            raise BrokenInputError
         return scope.inputs.values.get(reference.name)
     if reference.kind is not Kind.NODE_OUTPUT or reference.node is None:
         expected = "${{parent.inputs.NAME}} or ${{parent.jobs.NODE.outputs.NAME}}"
@@ -168,7 +174,7 @@ def _follow(reference: Reference, scope: Scope, place: Place) -> Source | None:
         message = f"there is no node {reference.node!r}; nodes: {', '.join(graph.nodes)}"
         raise UnreadableError(place, "undefined-node", message)
     if isinstance(node, UnresolvedNode):
-        raise _BrokenInputError
+        raise BrokenInputError
     declared = set(node.component.outputs)
     if isinstance(node, CommandNode):
         declared.add(ARTIFACTS)
@@ -177,7 +183,7 @@ def _follow(reference: Reference, scope: Scope, place: Place) -> Source | None:
         raise UnreadableError(place, "undefined-output", message)
     found = _output_of(node, scope.prefix, reference.name)
     if found is None and _has_unresolved(node):
-        raise _BrokenInputError
+        raise BrokenInputError
     if found is None:
         message = f"no node of pipeline {node.name!r} writes its output {reference.name!r}"
         raise UnreadableError(place, "undefined-output", message)

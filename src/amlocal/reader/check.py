@@ -46,10 +46,13 @@ def unused(graph: Graph) -> Iterator[tuple[str, Place]]:
     used: set[str] = set()
     written: set[str] = set()
     for node in graph.nodes.values():
-        for given in node.inputs.values():
-            if isinstance(given, ExpressionBinding):
-                found = references(given.template)
-                used.update(reference.name for reference, _ in found if reference.kind is Kind.PARENT_INPUT)
+        templates = [given.template for given in node.inputs.values() if isinstance(given, ExpressionBinding)]
+        if isinstance(node, CommandNode):
+            values = [setting.value for setting in node.component.settings]
+            templates += [value for value in values if isinstance(value, Template)]
+        for template in templates:
+            found = references(template)
+            used.update(reference.name for reference, _ in found if reference.kind is Kind.PARENT_INPUT)
         for output in node.outputs.values():
             if output.target is not None and output.target.reference is not None:
                 written.add(output.target.reference.name)

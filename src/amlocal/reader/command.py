@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from amlocal.reader.distribution import read_distribution
 from amlocal.reader.environment import read_environment
 from amlocal.reader.expressions import Template
 from amlocal.reader.inputs import read_outputs, read_specs
-from amlocal.reader.model import CodeSpec, CommandComponent, InputSpec, OutputSpec
+from amlocal.reader.machine import read_machine
+from amlocal.reader.model import CodeSpec, CommandComponent, InputSpec, OutputSpec, Setting
 from amlocal.reader.resolve import code_path
 from amlocal.reader.section import Report, Section, template
+from amlocal.reader.settings import read_setting
 from amlocal.reader.source import Located, UnreadableError, plain
-
-RESOURCES = ("instance_type", "shm_size", "docker_args", "properties", "locations", "max_instance_count")
 
 
 def read_component(node: Located, report: Report, default_name: str) -> CommandComponent:
@@ -39,7 +40,6 @@ def read_command(
     command = section.attempt(lambda: section.require("command")) or Located("", section.place)
     environment = section.take("environment")
     no_code = CodeSpec(None, (), section.place)
-    section.attempt(lambda: ignore_machine(section))
     component = CommandComponent(
         name=name,
         place=section.place,
@@ -52,6 +52,8 @@ def read_command(
         environment_variables=section.attempt(lambda: read_variables(section)) or {},
         deterministic=section.attempt(lambda: section.boolean("is_deterministic", default=True)) is not False,
         timeout=section.attempt(lambda: read_timeout(section)),
+        distribution=section.attempt(lambda: read_distribution(section)),
+        instance_count=section.attempt(lambda: read_machine(section)),
     )
     return dataclasses.replace(component, readable=section.readable)
 
@@ -81,23 +83,9 @@ def read_variables(section: Section) -> dict[str, Template]:
     return result
 
 
-def read_timeout(section: Section) -> int | None:
+def read_timeout(section: Section) -> Setting | None:
     """Read ``limits.timeout`` in seconds."""
     limits = section.section("limits")
-    timeout = limits.integer("timeout", minimum=1)
+    timeout = read_setting(limits, "timeout", 1)
     limits.finish()
     return timeout
-
-
-def ignore_machine(section: Section) -> None:
-    """Pass over what describes a cluster; refuse what would change the result when passed over."""
-    section.ignore("compute", "identity", "services", "queue_settings", "priority")
-    resources = section.section("resources")
-    resources.ignore(*RESOURCES, prefix="resources ")
-    count = resources.take("instance_count")
-    if count is not None:
-        resources.report.ignore("resources instance_count", count.place)
-    resources.finish()
-    distribution = section.take("distribution")
-    if distribution is not None:
-        raise UnreadableError(distribution.place, "not-supported", "distribution is not supported yet")

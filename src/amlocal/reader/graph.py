@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from amlocal.reader.command import ignore_machine, read_command, read_component, read_timeout, read_variables
+from amlocal.reader.command import read_command, read_component, read_timeout, read_variables
+from amlocal.reader.distribution import read_distribution
 from amlocal.reader.environment import read_environment
 from amlocal.reader.inputs import read_all_given, read_output, read_outputs, read_specs, unreadable_output
+from amlocal.reader.machine import read_machine
 from amlocal.reader.model import (
     Binding,
     CommandComponent,
@@ -165,12 +167,14 @@ def _component_node(
     environment = section.take("environment")
     if environment is not None:
         component = dataclasses.replace(component, environment=read_environment(environment, section.report))
+    instances, distribution = read_machine(section), read_distribution(section)
     component = dataclasses.replace(
         component,
         environment_variables={**component.environment_variables, **read_variables(section)},
         timeout=read_timeout(section) or component.timeout,
+        distribution=distribution or component.distribution,
+        instance_count=instances or component.instance_count,
     )
-    ignore_machine(section)
     section.finish()
     return CommandNode(name, section.place, component, inputs, outputs)
 
@@ -198,9 +202,14 @@ def _sweep_node(
         return UnresolvedNode(name, section.place, str(plain(reference)), inputs, outputs)
     trial = read_component(found.definition, section.report, found.name)
     sweep = read_sweep(section)
-    ignore_machine(section)
+    trial = with_instances(trial, section)
     section.finish()
     return CommandNode(name, section.place, trial, inputs, outputs, sweep)
+
+
+def with_instances(trial: CommandComponent, section: Section) -> CommandComponent:
+    """Let a sweep's own ``resources`` say how many instances each trial takes."""
+    return dataclasses.replace(trial, instance_count=read_machine(section) or trial.instance_count)
 
 
 def lone_node(

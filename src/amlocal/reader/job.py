@@ -8,8 +8,8 @@ from pathlib import Path
 from amlocal.errors import AmlocalError
 from amlocal.reader.assets import Assets, NoAssets, UriMapping
 from amlocal.reader.check import unused
-from amlocal.reader.command import ignore_machine, read_command
-from amlocal.reader.graph import lone_node, read_nodes, resolve_component
+from amlocal.reader.command import read_command
+from amlocal.reader.graph import lone_node, read_nodes, resolve_component, with_instances
 from amlocal.reader.inputs import read_all_given, read_output, read_outputs, read_specs, unreadable_output
 from amlocal.reader.model import Binding, Graph, InputSpec, Job, OutputBinding, OutputSpec, Settings, UnresolvedNode
 from amlocal.reader.section import Report, Section
@@ -170,9 +170,7 @@ def _lone(section: Section, kind: str, label: str) -> Graph:
     trial.skip("$schema", "type", "name", "version", "display_name", "description")
     component = read_command(trial, label, specs, outputs)
     trial.finish()
-    graph = lone_node("sweep", section, component, inputs, section)
-    ignore_machine(section)
-    return graph
+    return lone_node("sweep", section, with_instances(component, section), inputs, section)
 
 
 def _outputs(section: Section) -> dict[str, OutputSpec]:

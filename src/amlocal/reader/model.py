@@ -139,10 +139,46 @@ class CodeSpec:
 
 
 @dataclass(frozen=True)
+class Setting:
+    """A number among what a node says about how it runs: stated, or taken from an input.
+
+    Attributes:
+        name: its key, for messages.
+        value: what is stated, or an expression that names an input.
+        minimum: the smallest value allowed.
+    """
+
+    name: str
+    place: Place
+    value: Literal | Template
+    minimum: int
+
+
+@dataclass(frozen=True)
+class DistributionSpec:
+    """How a command is started as several processes.
+
+    Attributes:
+        type: pytorch, tensorflow or mpi.
+        process_count_per_instance: for pytorch and mpi; one when not stated.
+        worker_count: for tensorflow; one per instance when not stated.
+        parameter_server_count: for tensorflow.
+    """
+
+    type: str
+    place: Place
+    process_count_per_instance: Setting | None = None
+    worker_count: Setting | None = None
+    parameter_server_count: Setting | None = None
+
+
+@dataclass(frozen=True)
 class CommandComponent:
     """Something that runs: a component of ``type: command``, or a command written into a node or job.
 
     Attributes:
+        distribution: the processes it runs as; None for one.
+        instance_count: the machines that Azure would run it on; here, how many times the processes of one.
         timeout: seconds after which it is ended; None for no limit.
         deterministic: False when the same inputs may give other results, so that it is never reused.
         readable: False when a part of it could not be read; the problem has been reported.
@@ -158,8 +194,18 @@ class CommandComponent:
     environment: Environment | None
     environment_variables: Mapping[str, Template]
     deterministic: bool = True
-    timeout: int | None = None
+    timeout: Setting | None = None
     readable: bool = True
+    distribution: DistributionSpec | None = None
+    instance_count: Setting | None = None
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """All numbers that inputs may give."""
+        spec = self.distribution
+        distribution = (spec.process_count_per_instance, spec.worker_count, spec.parameter_server_count) if spec else ()
+        stated = (self.timeout, self.instance_count, *distribution)
+        return tuple(setting for setting in stated if setting is not None)
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from amlocal.reader.assets import Assets, UriMapping
-from amlocal.reader.bind import Scope, Source, StepOutput, bind, written
+from amlocal.reader.bind import BrokenInputError, Scope, Source, StepOutput, bind, written
 from amlocal.reader.check import check_job
+from amlocal.reader.distribution import Processes, processes_of
 from amlocal.reader.expressions import Kind, references
 from amlocal.reader.job import examine_job
 from amlocal.reader.model import (
@@ -17,7 +18,8 @@ from amlocal.reader.model import (
     PipelineNode,
     UnresolvedNode,
 )
-from amlocal.reader.source import InvalidJobError, Problem
+from amlocal.reader.settings import number
+from amlocal.reader.source import InvalidJobError, Problem, UnreadableError
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,16 @@ class Step:
         name: the node's name; nested ones are dotted, as ``outer.inner``.
         inputs: a source for each input of the component; one without is unset.
         depends: the steps that must have finished before.
+        processes: what a distributed command runs as.
+        timeout: seconds after which it is ended; None for no limit.
     """
 
     name: str
     node: CommandNode
     inputs: Mapping[str, Source]
     depends: frozenset[str]
+    processes: Processes | None = None
+    timeout: int | None = None
 
 
 @dataclass(frozen=True)
@@ -144,7 +150,16 @@ def _unfold(scope: Scope, steps: list[Step], problems: list[Problem]) -> None:
         inputs = bound.values
         problems.extend(_unset(node, inputs, swept | bound.broken))
         depends = frozenset(source.step for source in inputs.values() if isinstance(source, StepOutput))
-        steps.append(Step(name, node, inputs, depends))
+        step = Step(name, node, inputs, depends)
+        try:
+            processes = processes_of(node.component, scope, inputs)
+            timeout = number(node.component.timeout, 0, scope, inputs) or None
+            step = replace(step, processes=processes, timeout=timeout)
+        except UnreadableError as error:
+            problems.append(error.problem)
+        except BrokenInputError:
+            pass  # its problem has been reported
+        steps.append(step)
 
 
 def _unset(node: CommandNode, inputs: Mapping[str, Source], elsewhere: frozenset[str]) -> list[Problem]:

@@ -242,10 +242,17 @@ def _first_record(name: str, plan: Plan) -> JobRecord:
     job = plan.job
     ignored = {setting: str(place) for setting, place in job.ignored.items()}
     for step in plan.steps:
-        sweep = step.node.sweep
+        instances, sweep = step.node.component.instance_count, step.node.sweep
+        if step.processes is None and instances is not None and instances.value != 1:
+            ignored["resources instance_count"] = str(instances.place)
         if sweep is not None and sweep.limits.max_concurrent_trials > cores():
             wanted = sweep.limits.max_concurrent_trials
             ignored[f"max_concurrent_trials {wanted}, capped at {cores()} cores,"] = str(sweep.place)
+    notes = {
+        f"{step.name} runs {step.processes.count} processes on {cores()} cores": str(step.node.place)
+        for step in plan.steps
+        if step.processes is not None and step.processes.count > cores()
+    }
     return JobRecord(
         name=name,
         kind=job.kind,
@@ -255,5 +262,6 @@ def _first_record(name: str, plan: Plan) -> JobRecord:
         display_name=job.display_name,
         tags=dict(job.tags),
         ignored=ignored,
+        notes=notes,
         steps={step.name: StepRecord(step.name, "sweep" if step.node.sweep else "command") for step in plan.steps},
     )

@@ -6,15 +6,17 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from amlocal.reader.distribution import Processes
 from amlocal.reader.expressions import Kind, Reference, Template, render
 from amlocal.reader.model import ARTIFACTS, CommandComponent
 from amlocal.run.environments.interpreter import Interpreter, caller_variables
 from amlocal.run.environments.overlay import make_overlay, overlay_variables
 from amlocal.run.files import WorkFolder
 from amlocal.run.process import ProcessResult, run_process
+from amlocal.run.ranks import ranks_of, run_ranks
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Execution:
         interpreter: the Python it runs in.
         variables: environment variables below the author's own.
         timeout: seconds; None for no limit.
+        processes: what a distributed command runs as.
     """
 
     component: CommandComponent
@@ -57,6 +60,7 @@ class Execution:
     run_id: str
     variables: Mapping[str, str]
     timeout: float | None
+    processes: Processes | None = None
 
 
 def output_paths(component: CommandComponent, folder: WorkFolder) -> dict[str, Path]:
@@ -111,6 +115,14 @@ def environment(execution: Execution, context: RunContext) -> dict[str, str]:
     }
 
 
+def thread_variables(processes: int, cores: int) -> dict[str, str]:
+    """Share the cores between processes that run at the same time, as far as the caller has not decided."""
+    if processes <= 1:
+        return {}
+    threads = str(max(1, cores // processes))
+    return {name: threads for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if name not in os.environ}
+
+
 def prepare(execution: Execution) -> None:
     """Make the working directory and the outputs' folders, empty, and the layer for what the command installs."""
     folder = execution.folder
@@ -141,9 +153,15 @@ async def execute(
     """
     prepare(execution)
     command = resolve(execution, execution.component.command, context.job)
-    folder = execution.folder
-    variables = environment(execution, context)
+    folder, timeout = execution.folder, execution.timeout
     try:
-        return await run_process(command, folder.snapshot, variables, folder.log, execution.timeout, on_end)
+        if execution.processes is None:
+            variables = environment(execution, context)
+            return await run_process(command, folder.snapshot, variables, folder.log, timeout, on_end)
+        ranks = [
+            (rank, environment(replace(execution, variables={**execution.variables, **rank.variables}), context))
+            for rank in ranks_of(execution.processes)
+        ]
+        return await run_ranks(command, folder.snapshot, ranks, folder.log, timeout, on_end)
     finally:
         await asyncio.to_thread(shutil.rmtree, folder.overlay, ignore_errors=True)

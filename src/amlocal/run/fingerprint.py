@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-VERSION = 1
+VERSION = 2
 """Raised when the meaning of a fingerprint, or of running a step, changes."""
 
 
@@ -25,6 +25,7 @@ class Fingerprint:
         variables: environment variables set by the author.
         outputs: type of each declared output.
         sweep: the sweep's definition, as JSON text; empty for a command.
+        distribution: the processes a distributed command runs as, as JSON text; empty for one process.
     """
 
     command: str
@@ -35,6 +36,7 @@ class Fingerprint:
     variables: Mapping[str, str]
     outputs: Mapping[str, str]
     sweep: str = ""
+    distribution: str = ""
     version: int = VERSION
 
     @property
@@ -66,7 +68,7 @@ def explain(previous: Fingerprint | None, current: Fingerprint) -> str:
         *_file_changes(previous.files, current.files),
         *_input_changes(previous.inputs, current.inputs),
     ]
-    for name in ("command", "environment", "packages", "variables", "outputs", "sweep"):
+    for name in ("command", "environment", "packages", "variables", "outputs", "sweep", "distribution"):
         if getattr(previous, name) != getattr(current, name):
             label = {"variables": "environment variables", "packages": "installed packages"}.get(name, name)
             reasons.append(f"{label} changed")

@@ -29,12 +29,16 @@ class ProcessResult:
         timed_out: it was ended because its time was up.
         seconds: wall-clock time it took.
         cpu_seconds: processor time, user and system, of the command and of the children it waited for.
+        failure: what failed, where there is more to say than the exit code.
+        log: where its last words are, when not in its usual log.
     """
 
     exit_code: int
     timed_out: bool
     seconds: float
     cpu_seconds: float
+    failure: str | None = None
+    log: Path | None = None
 
 
 class _Child:

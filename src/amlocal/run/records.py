@@ -108,6 +108,7 @@ class JobRecord:
     Attributes:
         pid: the process that runs it, to notice that it is gone.
         ignored: settings of the file that have no effect here, with their place.
+        notes: what is good to know before it runs, with the place it is about.
     """
 
     name: str
@@ -123,6 +124,7 @@ class JobRecord:
     run_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     ignored: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
     steps: Mapping[str, StepRecord] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
 

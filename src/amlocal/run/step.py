@@ -13,7 +13,7 @@ from typing import Any
 from amlocal.errors import AmlocalError
 from amlocal.reader.expressions import Kind, references
 from amlocal.reader.plan import Step
-from amlocal.run.execute import Execution, execute, output_paths
+from amlocal.run.execute import Execution, execute, output_paths, thread_variables
 from amlocal.run.files import WorkFolder, link, write_atomically
 from amlocal.run.fingerprint import Fingerprint, explain
 from amlocal.run.process import ProcessResult
@@ -85,6 +85,7 @@ def fingerprint_of(step: Step, snapshot: Snapshot, given: Mapping[str, Given], s
         variables={name: template.text for name, template in component.environment_variables.items()},
         outputs={name: spec.type for name, spec in component.outputs.items()},
         sweep="" if definition is None else json.dumps(definition, sort_keys=True),
+        distribution="" if step.processes is None else json.dumps(asdict(step.processes), sort_keys=True),
     )
 
 
@@ -180,7 +181,7 @@ async def _command_or_sweep(
     component, sweep = step.node.component, step.node.sweep
     if sweep is not None:
         services.journal.step(step.name, primary_metric=sweep.primary_metric)
-        run = SweepRun(step.name, step.node, sweep, given, snapshot, fingerprint, folder, run_id, services)
+        run = SweepRun(step, sweep, given, snapshot, fingerprint, folder, run_id, services)
         outcome = await run.run()
         trials = services.journal.record.steps[step.name].trials.values()
         used = [trial.cpu_seconds or 0.0 for trial in trials if trial.reused_from is None]
@@ -197,8 +198,9 @@ async def _command_or_sweep(
         folder=folder,
         interpreter=services.interpreters[step.name],
         run_id=run_id,
-        variables={},
-        timeout=component.timeout,
+        variables=thread_variables(step.processes.count if step.processes else 1, services.cores),
+        timeout=step.timeout,
+        processes=step.processes,
     )
 
     def note(result: ProcessResult) -> None:
@@ -206,11 +208,12 @@ async def _command_or_sweep(
 
     result = await execute(execution, services.context, note)
     if result.timed_out:
-        error = f"ended after its timeout of {component.timeout} s"
+        error = f"ended after its timeout of {step.timeout} s"
         return {}, {"status": FAILED, "error": error, "exit_code": result.exit_code}
     if result.exit_code != 0:
-        error = f"exit code {result.exit_code}"
-        return {}, {"status": FAILED, "error": error, "exit_code": result.exit_code}
+        error = result.failure or f"exit code {result.exit_code}"
+        log = str(result.log or folder.log)
+        return {}, {"status": FAILED, "error": error, "exit_code": result.exit_code, "log": log}
     return output_paths(component, folder), {"status": COMPLETED, "exit_code": 0}
 
 

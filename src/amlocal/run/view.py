@@ -51,6 +51,8 @@ def announce(record: JobRecord, console: Console) -> None:
     if record.ignored:
         listed = ", ".join(f"{name} ({place})" for name, place in record.ignored.items())
         console.print(f"ignored on this machine: {listed}", highlight=False, markup=False, soft_wrap=True)
+    for note, place in record.notes.items():
+        console.print(f"{note} ({place})", highlight=False, markup=False, soft_wrap=True)
 
 
 class _Lines:

@@ -10,7 +10,7 @@ import pytest
 from amlocal.errors import AmlocalError
 from amlocal.reader.azure import load_with_azure, validate
 from amlocal.reader.job import read_job
-from amlocal.reader.model import CommandNode, ExpressionBinding, Job, LiteralBinding, PathBinding
+from amlocal.reader.model import CommandComponent, CommandNode, ExpressionBinding, Job, LiteralBinding, PathBinding
 
 ROOT = Path(__file__).parents[3]
 LIBRARY = sorted((ROOT / "tests" / "amlocal" / "fixtures" / "jobs").glob("*/job.yml"))
@@ -39,6 +39,24 @@ def azure_binding(value: Any, base: Path) -> str:
     return str(path)
 
 
+def our_distribution(component: CommandComponent) -> dict[str, str]:
+    spec = component.distribution
+    counts = {"instance_count": component.instance_count}
+    if spec is not None:
+        names = ("process_count_per_instance", "worker_count", "parameter_server_count")
+        counts |= {name: getattr(spec, name) for name in names}
+    values = {name: count.value for name, count in counts.items() if count is not None}
+    values = {name: str(getattr(value, "text", value)) for name, value in values.items()}
+    return values if spec is None else {"type": spec.type, **values}
+
+
+def azure_distribution(node: Any) -> dict[str, str]:
+    stated = {} if node.distribution is None else vars(node.distribution)
+    if node.resources is not None:
+        stated = {**stated, "instance_count": node.resources.instance_count}
+    return {name: str(value) for name, value in stated.items() if value}
+
+
 def our_graph(job: Job) -> dict[str, Any]:
     nodes = {}
     for name, node in job.graph.nodes.items():
@@ -54,6 +72,7 @@ def our_graph(job: Job) -> dict[str, Any]:
         }
         if isinstance(node, CommandNode):
             nodes[name]["command"] = node.component.command.text
+            nodes[name]["distribution"] = our_distribution(node.component)
             if node.sweep:
                 limits = node.sweep.limits
                 nodes[name]["sweep"] = {
@@ -86,6 +105,7 @@ def azure_graph(job: Any, base: Path) -> dict[str, Any]:
         }
         if node.type != "pipeline":
             found["command"] = component.command
+            found["distribution"] = azure_distribution(component if node.type == "sweep" else node)
         if node.type == "sweep":
             found["sweep"] = {
                 "space": {key: value.type for key, value in node.search_space.items()},

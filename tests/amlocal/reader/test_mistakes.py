@@ -265,7 +265,35 @@ MISTAKES = {
         "  dataset: {type: uri_folder}",
         "  dataset: {type: uri_folder}\n  artifacts: {type: uri_folder} #! reserved-name",
     ),
-    "distribution": ("prep.yml", "name: prep", "name: prep\ndistribution: {type: mpi} #! not-supported"),
+    "distribution ray": ("prep.yml", "name: prep", "name: prep\ndistribution: {type: ray} #! not-on-this-machine"),
+    "unknown distribution type": ("prep.yml", "name: prep", "name: prep\ndistribution: {type: nccl} #! distribution"),
+    "key of another distribution": (
+        "prep.yml",
+        "name: prep",
+        "name: prep\ndistribution:\n  type: mpi\n  worker_count: 2 #! unknown-key",
+    ),
+    "no process": (
+        "prep.yml",
+        "name: prep",
+        "name: prep\ndistribution: {type: mpi, process_count_per_instance: 0} #! range",
+    ),
+    "half an instance": ("prep.yml", "name: prep", "name: prep\nresources: {instance_count: 1.5} #! type"),
+    "instances from a file": (
+        "job.yml",
+        "  prep:\n    type: command",
+        "  prep:\n    type: command\n    distribution: {type: pytorch}\n"
+        "    resources: {instance_count: '${{parent.inputs.data}}'} #! expression",
+    ),
+    "instances from no input": (
+        "job.yml",
+        "  prep:\n    type: command",
+        "  prep:\n    type: command\n    distribution: {type: pytorch}\n"
+        "    resources: {instance_count: '${{parent.inputs.nodes}}'} #! undefined-input",
+    ),
+    "misspelt resource": ("prep.yml", "name: prep", "name: prep\nresources: {instance_counts: 2} #! unknown-key"),
+    "misspelt queue setting": ("prep.yml", "name: prep", "name: prep\nqueue_settings: {tier: spot} #! unknown-key"),
+    "unknown identity": ("prep.yml", "name: prep", "name: prep\nidentity: {type: me} #! type"),
+    "misspelt service": ("prep.yml", "name: prep", "name: prep\nservices: {s: {typ: ssh}} #! unknown-key"),
     "remote data": ("job.yml", "path: data.csv}", "path: 'wasbs://c@a.net/x'} #! not-on-this-machine"),
     "timeout that is no number": ("job.yml", "  prep:\n", "  prep:\n    limits:\n      timeout: soon #! type\n"),
     "hyperparameter that is no input": (

@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import functools
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from amlocal.reader.literals import coerce
-from amlocal.reader.model import CommandNode
+from amlocal.reader.plan import Step
 from amlocal.reader.search import Literal, SweepSpec
-from amlocal.run.execute import Execution, execute, output_paths
+from amlocal.run.execute import Execution, execute, output_paths, thread_variables
 from amlocal.run.files import WorkFolder, link, write_atomically
 from amlocal.run.fingerprint import Fingerprint
 from amlocal.run.process import ProcessResult, tail
@@ -32,8 +31,6 @@ from amlocal.run.sweep.table import TABLE, trial_table
 from amlocal.run.sweep.trial_reuse import find_trial, keep_trial, trial_fingerprint
 from amlocal.run.tracking import FAILED as RUN_FAILED
 from amlocal.run.tracking import FINISHED, KILLED
-
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -57,8 +54,8 @@ class SweepRun:
     """One run of one sweep.
 
     Args:
-        name: the step's name.
-        node: the node; it has a sweep.
+        step: the step; its node has a sweep.
+        sweep: that sweep.
         given: the inputs that every trial gets.
         snapshot: the trial's code.
         fingerprint: what the sweep's result depends on.
@@ -69,8 +66,7 @@ class SweepRun:
 
     def __init__(
         self,
-        name: str,
-        node: CommandNode,
+        step: Step,
         sweep: SweepSpec,
         given: Mapping[str, Given],
         snapshot: Snapshot,
@@ -79,8 +75,8 @@ class SweepRun:
         run_id: str,
         services: Services,
     ) -> None:
-        self._name = name
-        self._node = node
+        self._name = step.name
+        self._step = step
         self._sweep = sweep
         self._given = given
         self._snapshot = snapshot
@@ -164,14 +160,14 @@ class SweepRun:
 
     def _typed(self, proposed: Mapping[str, Literal]) -> dict[str, Literal]:
         """Turn hyperparameters into the types of the trial's inputs; a standalone sweep's have none."""
-        inputs = self._node.component.inputs
+        inputs = self._step.node.component.inputs
         types = {name: inputs[name].type if name in inputs else None for name in proposed}
         return {name: coerce(value, kind) if (kind := types[name]) else value for name, value in proposed.items()}
 
     async def _reuse(self, number: int, parameters: Mapping[str, Literal]) -> bool:
         """Take a trial over from an earlier job, where it completed; tell whether it did."""
         services = self._services
-        if services.rerun or not self._node.component.deterministic:
+        if services.rerun or not self._step.node.component.deterministic:
             return False
         fingerprint = trial_fingerprint(self._fingerprint, parameters, self._metric)
         found = await asyncio.to_thread(find_trial, services.results, fingerprint, services.folder.name)
@@ -180,7 +176,7 @@ class SweepRun:
         trial, outputs = found
         best = best_value(self._sweep.goal, trial.curve)
         self._outputs[number] = {name: output.path for name, output in outputs.items()}
-        for name in self._node.component.outputs.keys() & outputs.keys():
+        for name in self._step.node.component.outputs.keys() & outputs.keys():
             link(self._folder.trial(number).outputs / name, outputs[name].path)
         self._put(dataclasses.replace(trial, number=number, best=best))
         return True
@@ -220,7 +216,7 @@ class SweepRun:
 
     async def _keep(self, number: int, run_id: str) -> None:
         """Note a completed trial's curve and outputs, and keep them for later jobs."""
-        services, component = self._services, self._node.component
+        services, component = self._services, self._step.node.component
         self._set_curve(number, await asyncio.to_thread(services.tracking.curve, run_id, self._metric))
         paths = output_paths(component, self._folder.trial(number))
         self._outputs[number] = paths
@@ -252,17 +248,17 @@ class SweepRun:
         if result.timed_out:
             return CANCELED, f"the trial's timeout of {execution.timeout:g} s passed"
         if result.exit_code != 0:
-            last = tail(execution.folder.log, 1)
-            return FAILED, f"exit code {result.exit_code}" + (f": {last[0][:200]}" if last else "")
+            last = tail(result.log or execution.folder.log, 1)
+            failure = result.failure or f"exit code {result.exit_code}"
+            return FAILED, failure + (f": {last[0][:200]}" if last else "")
         return COMPLETED, None
 
     def _execution(self, number: int, parameters: Mapping[str, Literal], run_id: str) -> Execution:
-        component, limits = self._node.component, self._sweep.limits
+        component, limits = self._step.node.component, self._sweep.limits
         texts = {name: str(value) for name, value in parameters.items()}
         given = {name: value.text for name, value in self._given.items()}
         swept = {name: text for name, text in texts.items() if name in component.inputs}
-        threads = str(max(1, self._services.cores // self._concurrent))
-        shared = {name: threads for name in _THREAD_VARIABLES if name not in os.environ}
+        processes = self._step.processes
         return Execution(
             component=component,
             inputs={**given, **swept},
@@ -271,8 +267,9 @@ class SweepRun:
             folder=self._folder.trial(number),
             interpreter=self._services.interpreters[self._name],
             run_id=run_id,
-            variables=shared if self._concurrent > 1 else {},
-            timeout=limits.trial_timeout or component.timeout,
+            variables=thread_variables(self._concurrent * (processes.count if processes else 1), self._services.cores),
+            timeout=limits.trial_timeout or self._step.timeout,
+            processes=processes,
         )
 
     @property
@@ -324,7 +321,7 @@ class SweepRun:
     def _timed_out(self) -> SweepOutcome:
         """Azure ML cancels a sweep whose time is up, with all its trials ("Set limits for your sweep job")."""
         message = f"the sweep's timeout of {self._sweep.limits.timeout} s passed"
-        if self._node.component.deterministic:
+        if self._step.node.component.deterministic:
             message += "; a later run reuses the trials that completed"
         return SweepOutcome(CANCELED, message)
 
