@@ -129,7 +129,7 @@ def _fitted(source: Source, spec: InputSpec, place: Place) -> Source:
     return source
 
 
-def _resolve(binding: Binding, scope: Scope | None) -> Source | None:
+def _resolve(binding: Binding, scope: Scope | None, through: frozenset[Reference] = frozenset()) -> Source | None:
     if isinstance(binding, UnresolvedBinding):
         raise BrokenInputError
     if not isinstance(binding, ExpressionBinding):
@@ -139,10 +139,10 @@ def _resolve(binding: Binding, scope: Scope | None) -> Source | None:
         raise UnreadableError(binding.place, "expression", message)
     whole = binding.template.reference
     if whole is not None:
-        return follow(whole, scope, binding.place)
+        return follow(whole, scope, binding.place, through)
     values: dict[Reference, str] = {}
     for reference, _ in references(binding.template):
-        source = follow(reference, scope, binding.place)
+        source = follow(reference, scope, binding.place, through)
         if not isinstance(source, LiteralBinding):
             message = f"{reference} inside other text must be a plain value"
             raise UnreadableError(binding.place, "expression", message)
@@ -150,8 +150,16 @@ def _resolve(binding: Binding, scope: Scope | None) -> Source | None:
     return LiteralBinding(render(binding.template, values.get), binding.place)
 
 
-def follow(reference: Reference, scope: Scope, place: Place) -> Source | None:
+def follow(
+    reference: Reference, scope: Scope, place: Place, through: frozenset[Reference] = frozenset()
+) -> Source | None:
     """Find where a reference's value comes from; None for an input without one.
+
+    Args:
+        reference: what stands in the file.
+        scope: the pipeline it refers to.
+        place: where it stands.
+        through: inputs of nodes that led here, to notice one that leads back to itself.
 
     Raises:
         UnreadableError: when it refers to nothing.
@@ -166,8 +174,8 @@ def follow(reference: Reference, scope: Scope, place: Place) -> Source | None:
         if reference.name in scope.inputs.broken:
             raise BrokenInputError
         return scope.inputs.values.get(reference.name)
-    if reference.kind is not Kind.NODE_OUTPUT or reference.node is None:
-        expected = "${{parent.inputs.NAME}} or ${{parent.jobs.NODE.outputs.NAME}}"
+    if reference.node is None:
+        expected = "${{parent.inputs.NAME}}, ${{parent.jobs.NODE.outputs.NAME}} or ${{parent.jobs.NODE.inputs.NAME}}"
         raise UnreadableError(place, "expression", f"an input takes {expected}, found {reference}")
     node = graph.nodes.get(reference.node)
     if node is None:
@@ -175,6 +183,8 @@ def follow(reference: Reference, scope: Scope, place: Place) -> Source | None:
         raise UnreadableError(place, "undefined-node", message)
     if isinstance(node, UnresolvedNode):
         raise BrokenInputError
+    if reference.kind is Kind.NODE_INPUT:
+        return _input_of(node, reference, scope, place, through)
     declared = set(node.component.outputs)
     if isinstance(node, CommandNode):
         declared.add(ARTIFACTS)
@@ -188,6 +198,23 @@ def follow(reference: Reference, scope: Scope, place: Place) -> Source | None:
         message = f"no node of pipeline {node.name!r} writes its output {reference.name!r}"
         raise UnreadableError(place, "undefined-output", message)
     return found
+
+
+def _input_of(
+    node: CommandNode | PipelineNode, reference: Reference, scope: Scope, place: Place, through: frozenset[Reference]
+) -> Source | None:
+    """Find what another node of the same pipeline is given."""
+    spec = node.component.inputs.get(reference.name)
+    if spec is None:
+        declared = ", ".join(node.component.inputs) or "none"
+        message = f"node {node.name!r} has no input {reference.name!r}; it has {declared}"
+        raise UnreadableError(place, "undefined-input", message)
+    if reference in through:
+        raise UnreadableError(place, "cycle", f"{reference} leads back to itself")
+    binding = node.inputs.get(reference.name)
+    if binding is not None:
+        return _resolve(binding, scope, through | {reference})
+    return None if spec.default is None else LiteralBinding(spec.default, spec.place)
 
 
 def _has_unresolved(node: Node) -> bool:

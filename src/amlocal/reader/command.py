@@ -12,7 +12,7 @@ from amlocal.reader.inputs import read_outputs, read_specs
 from amlocal.reader.machine import read_machine
 from amlocal.reader.model import CodeSpec, CommandComponent, InputSpec, OutputSpec, Setting
 from amlocal.reader.resolve import code_path
-from amlocal.reader.section import Report, Section, template
+from amlocal.reader.section import RECORDED, Report, Section, template
 from amlocal.reader.settings import read_setting
 from amlocal.reader.source import Located, UnreadableError, plain
 
@@ -23,7 +23,7 @@ def read_component(node: Located, report: Report, default_name: str) -> CommandC
     kind = section.text("type") or "command"
     if kind != "command":
         raise UnreadableError(section.place, "type", f"expected a command component, found type {kind!r}")
-    section.skip("$schema", "version", "display_name", "description", "tags", "properties", "id")
+    section.skip("$schema", *RECORDED, "version", "latest_version", "display_name", "description", "tags", "properties")
     name = section.text("name") or default_name
     component = read_command(section, name, read_specs(section), read_outputs(section))
     section.finish()

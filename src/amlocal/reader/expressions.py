@@ -19,6 +19,7 @@ class Kind(Enum):
     PARENT_INPUT = "parent.inputs"
     PARENT_OUTPUT = "parent.outputs"
     NODE_OUTPUT = "parent.jobs.outputs"
+    NODE_INPUT = "parent.jobs.inputs"
     INPUT = "inputs"
     OUTPUT = "outputs"
     SEARCH_SPACE = "search_space"
@@ -35,7 +36,7 @@ class Reference:
     Attributes:
         kind: what it refers to.
         name: the input, output, hyperparameter or macro.
-        node: the node whose output it is, for ``NODE_OUTPUT``.
+        node: the node whose output or input it is, for ``NODE_OUTPUT`` and ``NODE_INPUT``.
     """
 
     kind: Kind
@@ -45,8 +46,9 @@ class Reference:
     def __str__(self) -> str:
         if self.kind is Kind.MACRO:
             return f"${{{{{self.name}}}}}"
-        if self.kind is Kind.NODE_OUTPUT:
-            return f"${{{{parent.jobs.{self.node}.outputs.{self.name}}}}}"
+        if self.node is not None:
+            side = "outputs" if self.kind is Kind.NODE_OUTPUT else "inputs"
+            return f"${{{{parent.jobs.{self.node}.{side}.{self.name}}}}}"
         return f"${{{{{self.kind.value}.{self.name}}}}}"
 
 
@@ -96,6 +98,7 @@ class UnsetInputError(LookupError):
 _NAME = r"[A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*)*"
 _SHAPES: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     (Kind.NODE_OUTPUT, re.compile(rf"parent\.jobs\.(?P<node>[A-Za-z_][\w-]*)\.outputs\.(?P<name>{_NAME})")),
+    (Kind.NODE_INPUT, re.compile(rf"parent\.jobs\.(?P<node>[A-Za-z_][\w-]*)\.inputs\.(?P<name>{_NAME})")),
     (Kind.PARENT_INPUT, re.compile(rf"parent\.inputs\.(?P<name>{_NAME})")),
     (Kind.PARENT_OUTPUT, re.compile(rf"parent\.outputs\.(?P<name>{_NAME})")),
     (Kind.INPUT, re.compile(rf"inputs\.(?P<name>{_NAME})")),
@@ -104,8 +107,8 @@ _SHAPES: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     (Kind.MACRO, re.compile(rf"(?P<name>{'|'.join(sorted(MACROS))})")),
 )
 _EXPECTED = (
-    "parent.inputs.NAME, parent.outputs.NAME, parent.jobs.NODE.outputs.NAME, inputs.NAME, outputs.NAME, "
-    "search_space.NAME, name, default_datastore or output_name"
+    "parent.inputs.NAME, parent.outputs.NAME, parent.jobs.NODE.outputs.NAME, parent.jobs.NODE.inputs.NAME, "
+    "inputs.NAME, outputs.NAME, search_space.NAME, name, default_datastore or output_name"
 )
 
 

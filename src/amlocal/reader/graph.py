@@ -13,6 +13,7 @@ from amlocal.reader.environment import read_environment
 from amlocal.reader.inputs import read_all_given, read_output, read_outputs, read_specs, unreadable_output
 from amlocal.reader.machine import read_machine
 from amlocal.reader.model import (
+    ARTIFACTS,
     Binding,
     CommandComponent,
     CommandNode,
@@ -25,12 +26,12 @@ from amlocal.reader.model import (
     UnresolvedNode,
 )
 from amlocal.reader.resolve import component_file
-from amlocal.reader.section import Report, Section
+from amlocal.reader.section import RECORDED, Report, Section
 from amlocal.reader.source import Located, UnreadableError, load, plain, shown
 from amlocal.reader.sweep import read_sweep
 
 _NODE_TYPES = ("command", "sweep", "pipeline")
-_PIPELINE_COMPONENT_KEYS = ("$schema", "version", "display_name", "description", "tags", "properties")
+_PIPELINE_COMPONENT_KEYS = ("$schema", *RECORDED, "version", "display_name", "description", "tags", "properties")
 
 
 def read_nodes(section: Section, outputs: Mapping[str, OutputSpec], open_files: tuple[Path, ...]) -> dict[str, Node]:
@@ -113,8 +114,9 @@ def _node(
     if kind is not None and kind not in _NODE_TYPES:
         message = f"node {name!r}: type {kind!r} is not supported yet; supported: {', '.join(_NODE_TYPES)}"
         raise UnreadableError(section.place, "not-supported", message)
-    section.skip("$schema", "name", "display_name", "description", "tags", "properties", "comment", "experiment_name")
-    section.drop_empty("inputs", "outputs")
+    section.skip("$schema", *RECORDED, "name", "display_name", "description", "tags", "properties")
+    section.skip("comment", "experiment_name")
+    section.drop_empty("inputs")
     given = read_all_given(section)
     written = section.each("outputs", lambda key, value: read_output(key, value, report, parents), unreadable_output)
     inputs = {key: binding for key, (_, binding) in given.items() if binding is not None}
@@ -129,7 +131,7 @@ def _node(
         section,
         name,
         {key: spec for key, (spec, _) in given.items()},
-        {key: spec for key, (spec, _) in written.items()},
+        {key: spec for key, (spec, _) in written.items() if key != ARTIFACTS},
     )
     section.finish()
     return CommandNode(name, section.place, component, inputs, outputs)

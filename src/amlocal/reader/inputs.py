@@ -24,6 +24,9 @@ from amlocal.reader.source import Located, UnreadableError, plain
 
 _ALL_TYPES = LITERAL_TYPES | PATH_TYPES
 
+_OLD_TYPES = {"path": "uri_folder"}
+"""Names from before the language was settled that azure-ai-ml still reads in components (``LegacyAssetTypes``)."""
+
 
 def read_spec(name: str, node: Located, report: Report) -> InputSpec:
     """Read an input as a component declares it (``type``, ``optional``, ``default`` …)."""
@@ -97,7 +100,7 @@ def _enum_text(item: Located, kind: str) -> str:
 
 def _type(section: Section, allowed: frozenset[str]) -> str:
     node = section.require("type")
-    kind = str(node.value)
+    kind = _OLD_TYPES.get(str(node.value), str(node.value))
     if kind not in allowed:
         message = f"{section.what}: type {kind!r} is not known; expected one of {', '.join(sorted(allowed))}"
         raise UnreadableError(node.place, "type", message)
@@ -177,7 +180,8 @@ def read_output(
             return OutputSpec(name, place, _parent_type(written, parents)), OutputBinding(place, written)
         raise UnreadableError(place, "type", f"output {name!r} must be a mapping or ${{{{parent.outputs.NAME}}}}")
     section = Section(node, f"output {name!r}", report)
-    kind = section.text("type")
+    stated_type = section.text("type")
+    kind = None if stated_type is None else _OLD_TYPES.get(stated_type, stated_type)
     if kind is not None and kind not in _ALL_TYPES:
         message = f"{section.what}: type {kind!r} is not known; expected one of {', '.join(sorted(PATH_TYPES))}"
         raise UnreadableError(place, "type", message)

@@ -10,9 +10,9 @@ from amlocal.reader.assets import Assets, NoAssets, UriMapping
 from amlocal.reader.check import unused
 from amlocal.reader.command import read_command
 from amlocal.reader.graph import lone_node, read_nodes, resolve_component, with_instances
-from amlocal.reader.inputs import read_all_given, read_output, read_outputs, read_specs, unreadable_output
-from amlocal.reader.model import Binding, Graph, InputSpec, Job, OutputBinding, OutputSpec, Settings, UnresolvedNode
-from amlocal.reader.section import Report, Section
+from amlocal.reader.inputs import read_all_given, read_outputs, read_specs
+from amlocal.reader.model import Binding, Graph, InputSpec, Job, Settings, UnresolvedNode
+from amlocal.reader.section import RECORDED, Report, Section
 from amlocal.reader.source import InvalidJobError, Located, Problem, UnreadableError, load, override, plain, shown
 
 _TYPES = ("pipeline", "command", "sweep")
@@ -80,7 +80,7 @@ def _job(root: Located, path: Path, report: Report) -> Job:
     if kind not in _TYPES:
         message = f"jobs of type {kind!r} are not supported yet; supported: {', '.join(_TYPES)}"
         raise UnreadableError(section.place, "not-supported", message)
-    section.skip("$schema", "description", "properties", "id", "version")
+    section.skip("$schema", *RECORDED, "description", "properties", "version")
     name, display_name = section.text("name"), section.text("display_name")
     experiment_name = section.text("experiment_name")
     tags = {key: str(plain(node)) for key, node in section.entries("tags").items()}
@@ -116,7 +116,7 @@ def _pipeline(section: Section, label: str, path: Path) -> tuple[Graph, dict[str
     stated.ignore("default_compute", "default_datastore", prefix="settings ")
     stated.finish()
     given = read_all_given(section)
-    outputs = _outputs(section)
+    outputs = read_outputs(section)
     specs = {key: spec for key, (spec, _) in given.items()}
     body = section
     open_files: tuple[Path, ...] = (path,)
@@ -155,7 +155,7 @@ def _lone(section: Section, kind: str, label: str) -> Graph:
     report = section.report
     given = read_all_given(section)
     specs = {key: spec for key, (spec, _) in given.items()}
-    outputs = _outputs(section)
+    outputs = read_outputs(section)
     inputs = _bindings(given)
     if kind == "command":
         component = read_command(section, label, specs, outputs)
@@ -171,10 +171,3 @@ def _lone(section: Section, kind: str, label: str) -> Graph:
     component = read_command(trial, label, specs, outputs)
     trial.finish()
     return lone_node("sweep", section, with_instances(component, section), inputs, section)
-
-
-def _outputs(section: Section) -> dict[str, OutputSpec]:
-    def read(key: str, node: Located) -> tuple[OutputSpec, OutputBinding]:
-        return read_output(key, Located({}, node.place) if node.value is None else node, section.report)
-
-    return {key: spec for key, (spec, _) in section.each("outputs", read, unreadable_output).items()}

@@ -18,7 +18,7 @@ FOLDER_TYPES = MODEL_TYPES | {"uri_folder", "mltable"}
 PATH_TYPES = FOLDER_TYPES | FILE_TYPES
 
 ARTIFACTS = "artifacts"
-"""The output that every node has without declaring it: what it wrote to ``./outputs``."""
+"""The output that every node has without declaring it: a folder with what it wrote to ``./outputs``, as ``outputs``."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ from amlocal.reader.source import Located, Place, Problem, UnreadableError, plai
 
 T = TypeVar("T")
 
+RECORDED = ("id", "creation_context", "status", "log_files", "parameters", "parent_job_name", "auto_delete_setting")
+"""What the service writes into a definition that is shown or downloaded (azure-ai-ml's ``dump_only`` fields)."""
+
 
 @dataclass
 class Report:

@@ -14,7 +14,7 @@ from amlocal.reader.expressions import Kind, Reference, Template, render
 from amlocal.reader.model import ARTIFACTS, CommandComponent
 from amlocal.run.environments.interpreter import Interpreter, caller_variables
 from amlocal.run.environments.overlay import make_overlay, overlay_variables
-from amlocal.run.files import WorkFolder
+from amlocal.run.files import WorkFolder, link
 from amlocal.run.process import ProcessResult, run_process
 from amlocal.run.ranks import ranks_of, run_ranks
 
@@ -66,7 +66,7 @@ class Execution:
 def output_paths(component: CommandComponent, folder: WorkFolder) -> dict[str, Path]:
     """Give the path of each output, the default ``artifacts`` included."""
     paths = {name: folder.outputs / name for name in component.outputs}
-    return {**paths, ARTIFACTS: folder.snapshot / "outputs"}
+    return {**paths, ARTIFACTS: folder.artifacts}
 
 
 def resolve(execution: Execution, template: Template, job: str) -> str:
@@ -129,8 +129,14 @@ def prepare(execution: Execution) -> None:
     if folder.root.exists():
         shutil.rmtree(folder.root)
     shutil.copytree(execution.snapshot, folder.snapshot)
-    for name in ("outputs", "logs"):
-        (folder.snapshot / name).mkdir(exist_ok=True)
+    (folder.snapshot / "logs").mkdir(exist_ok=True)
+    folder.artifacts.mkdir()
+    working_outputs = folder.snapshot / "outputs"
+    if working_outputs.is_dir():
+        working_outputs.rename(folder.artifacts / "outputs")
+    else:
+        (folder.artifacts / "outputs").mkdir()
+    link(working_outputs, folder.artifacts / "outputs")
     folder.outputs.mkdir(parents=True)
     for name, spec in execution.component.outputs.items():
         if spec.type != "uri_file":
@@ -164,4 +170,15 @@ async def execute(
         ]
         return await run_ranks(command, folder.snapshot, ranks, folder.log, timeout, on_end)
     finally:
+        _keep_artifacts(folder)
         await asyncio.to_thread(shutil.rmtree, folder.overlay, ignore_errors=True)
+
+
+def _keep_artifacts(folder: WorkFolder) -> None:
+    """Take in an ``outputs`` folder that the command made in place of the one it was given."""
+    written = folder.snapshot / "outputs"
+    if written.is_dir() and not written.is_symlink():
+        kept = folder.artifacts / "outputs"
+        shutil.rmtree(kept)
+        written.rename(kept)
+        link(written, kept)

@@ -25,6 +25,11 @@ class WorkFolder:
         return self.root / "outputs"
 
     @property
+    def artifacts(self) -> Path:
+        """The default output: a folder that holds what the command wrote to ``./outputs``, as ``outputs``."""
+        return self.root / "artifacts"
+
+    @property
     def log(self) -> Path:
         """What the command printed."""
         return self.root / "logs" / "std_log.txt"

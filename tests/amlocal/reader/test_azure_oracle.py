@@ -101,7 +101,8 @@ def azure_graph(job: Any, base: Path) -> dict[str, Any]:
                 key: (value.type, bool(value.optional), None if value.default is None else str(value.default))
                 for key, value in component.inputs.items()
             },
-            "declared outputs": {key: value.type for key, value in component.outputs.items()},
+            # Ours knows this one of every node, whether it is mentioned or not.
+            "declared outputs": {key: value.type for key, value in component.outputs.items() if key != "artifacts"},
         }
         if node.type != "pipeline":
             found["command"] = component.command

@@ -1,8 +1,12 @@
+import re
 from pathlib import Path
+
+import pytest
 
 from amlocal.reader.bind import StepOutput
 from amlocal.reader.model import LiteralBinding, PathBinding
 from amlocal.reader.plan import read_plan
+from amlocal.reader.source import InvalidJobError
 
 JOBS = Path(__file__).parents[1] / "fixtures" / "jobs"
 
@@ -89,3 +93,66 @@ def test_sweep_is_read_whole():
     assert sweep.search_space["loss"].values == (4, 1, 0, 3)
     assert (sweep.goal, sweep.primary_metric, sweep.sampling.type) == ("minimize", "loss", "grid")
     assert (sweep.limits.max_total_trials, sweep.limits.max_concurrent_trials) == (10, 2)
+
+
+OTHER_INPUTS = """\
+type: pipeline
+inputs: {greeting: hello}
+jobs:
+  first:
+    command: echo ${{inputs.word}}
+    environment: azureml:any:1
+    inputs: {word: "${{parent.inputs.greeting}}"}
+  second:
+    command: echo ${{inputs.word}}
+    environment: azureml:any:1
+    inputs: {word: "SOURCE"}
+"""
+
+
+def test_input_of_another_node_is_its_value_and_no_dependency(tmp_path):
+    path = tmp_path / "job.yml"
+    path.write_text(OTHER_INPUTS.replace("SOURCE", "${{parent.jobs.first.inputs.word}}"))
+
+    second = read_plan(path).steps[1]
+
+    assert second.inputs["word"].value == "hello"
+    assert second.depends == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("${{parent.jobs.first.inputs.wrod}}", "job.yml:11: undefined-input: node 'first' has no input 'wrod'"),
+        ("${{parent.jobs.second.inputs.word}}", "job.yml:11: cycle: ${{parent.jobs.second.inputs.word}} leads back"),
+        ("${{parent.jobs.nobody.inputs.word}}", "job.yml:11: undefined-node: there is no node 'nobody'"),
+    ],
+)
+def test_input_of_another_node_must_exist(tmp_path, source, message):
+    path = tmp_path / "job.yml"
+    path.write_text(OTHER_INPUTS.replace("SOURCE", source))
+
+    with pytest.raises(InvalidJobError, match=re.escape(message)):
+        read_plan(path)
+
+
+def test_empty_output_of_a_command_is_a_folder(tmp_path):
+    path = tmp_path / "job.yml"
+    path.write_text(
+        "type: pipeline\njobs:\n  a:\n    command: ls > ${{outputs.out}}/x\n    environment: azureml:any:1\n"
+        "    outputs:\n      out:\n      artifacts:\n"
+    )
+
+    node = read_plan(path).steps[0].node
+
+    assert {name: spec.type for name, spec in node.component.outputs.items()} == {"out": "uri_folder"}
+
+
+def test_definition_as_the_service_shows_it_can_be_read(tmp_path):
+    path = tmp_path / "job.yml"
+    path.write_text(
+        "command: echo\nenvironment: azureml:any:1\nid: azureml:/x\nstatus: Completed\n"
+        "creation_context: {created_by: someone}\nlog_files: {}\nparameters: {}\n"
+    )
+
+    assert [step.name for step in read_plan(path).steps] == ["command"]
