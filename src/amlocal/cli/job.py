@@ -1,19 +1,28 @@
-"""``amlocal job``: create, show, list and validate jobs."""
+"""``amlocal job``: create, follow, cancel, show, list, download and validate jobs."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-from dataclasses import asdict, replace
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-
-import psutil
+from typing import TYPE_CHECKING, Any
 
 from amlocal.errors import AmlocalError
 from amlocal.run.files import JobFolder
-from amlocal.run.records import CANCELED, RUNNING, JobRecord, from_json
+from amlocal.run.jobs import is_running, read_record, records
+from amlocal.run.records import CANCELED, COMPLETED, ENDED, FAILED, NOT_STARTED, RUNNING, JobRecord, seconds
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_LOOK_SECONDS = 0.05
+_START_SECONDS = 30.0
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -25,23 +34,36 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_file(create)
     create.add_argument("--name", help="the job's name (default: the file's name and the time)")
     create.add_argument("--rerun", action="store_true", help="reuse nothing")
+    streaming = create.add_mutually_exclusive_group()
+    streaming.add_argument("--stream", action="store_true", help="show the job until its end (the default)")
+    streaming.add_argument("--no-stream", action="store_true", help="run it in the background; print its name")
     create.set_defaults(func=_create)
 
     validate = commands.add_parser("validate", help="check a job file, also with azure-ai-ml's own validator")
     _add_file(validate)
     validate.set_defaults(func=_validate)
 
-    show = commands.add_parser("show", help="show a job")
-    show.add_argument("--name", required=True)
-    show.add_argument("--output", choices=["text", "json"], default="text")
-    show.set_defaults(func=_show)
+    _add_named(commands, "stream", _stream, "follow a job to its end")
+    _add_named(commands, "cancel", _cancel, "end a running job")
+
+    show = _add_named(commands, "show", _show, "show a job")
+    show.add_argument("--output", "-o", choices=["text", "json", "yaml"], default="text")
+
+    download = _add_named(commands, "download", _download, "copy a job's outputs and logs to a folder")
+    what = download.add_mutually_exclusive_group()
+    what.add_argument("--output-name", help="the only output to copy")
+    what.add_argument("--all", action="store_true", help="copy the logs and all outputs")
+    download.add_argument("--download-path", "-p", type=Path, default=Path(), help="where to (default: here)")
 
     listing = commands.add_parser("list", help="list jobs, newest first")
+    listing.add_argument("--status", choices=[NOT_STARTED, RUNNING, COMPLETED, FAILED, CANCELED])
+    listing.add_argument("--max-results", "-r", type=int, metavar="N", help="the newest N alone")
+    listing.add_argument("--output", "-o", choices=["table", "json", "yaml"], default="table")
     listing.set_defaults(func=_list)
 
 
 def _add_file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--file", type=Path, required=True, help="the job's YAML")
+    parser.add_argument("--file", "-f", type=Path, required=True, help="the job's YAML")
     parser.add_argument(
         "--set",
         dest="overrides",
@@ -61,14 +83,24 @@ def _add_file(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _create(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
+def _add_named(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    verb: str,
+    function: Callable[[argparse.Namespace], int],
+    text: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(verb, help=text)
+    parser.add_argument("--name", "-n", required=True, help="the job")
+    parser.set_defaults(func=function)
+    return parser
 
-    from amlocal.run.create import Request, create_job
+
+def _create(arguments: argparse.Namespace) -> int:
+    from amlocal.run.create import Request, prepare_job, run_job
+    from amlocal.run.detach import go_on_in_background
     from amlocal.run.download_view import ConsoleDownloads
     from amlocal.run.view import live, summary
 
-    console = Console(width=None if os.isatty(1) else 200)
     request = Request(
         arguments.file,
         arguments.home,
@@ -77,9 +109,54 @@ def _create(arguments: argparse.Namespace) -> int:
         arguments.rerun,
         mappings=tuple(arguments.mappings),
     )
-    record, code = create_job(request, watcher=partial(live, console=console), downloads=ConsoleDownloads(console))
+    job = prepare_job(request, ConsoleDownloads(_console()))
+    if arguments.no_stream:
+        log = job.folder.root / "amlocal.log"
+        child = go_on_in_background(log)
+        if child is not None:
+            _wait_until_started(job.folder, child, log)
+            print(job.folder.name)
+            return 0
+    console = _console()
+    record, code = run_job(job, watcher=partial(live, console=console))
     summary(record, console)
     return code
+
+
+def _wait_until_started(folder: JobFolder, child: int, log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while read_record(folder).status == NOT_STARTED:
+        ended, _ = os.waitpid(child, os.WNOHANG)
+        if ended or time.monotonic() > deadline:
+            raise AmlocalError(f"job {folder.name} did not start; see {log}")
+        time.sleep(_LOOK_SECONDS)
+
+
+def _stream(arguments: argparse.Namespace) -> int:
+    from amlocal.run.follow import Follower
+    from amlocal.run.view import live, summary
+
+    follower = Follower(_folder(arguments))
+    console = _console()
+    if follower.record.status not in ENDED:
+        with live(follower, console):
+            follower.follow()
+    summary(follower.record, console)
+    return 0 if follower.record.status == COMPLETED else 1
+
+
+def _cancel(arguments: argparse.Namespace) -> int:
+    folder = _folder(arguments)
+    record = read_record(folder)
+    if record.status in ENDED or record.pid is None:
+        raise AmlocalError(f"job {record.name} is not running: it is {record.status}")
+    os.kill(record.pid, signal.SIGTERM)
+    print(f"job {record.name}: asked its steps to end", flush=True)
+    while is_running(record):
+        time.sleep(_LOOK_SECONDS)
+    record = read_record(folder)
+    print(f"job {record.name}: {record.status}")
+    return 0 if record.status == CANCELED else 1
 
 
 def _validate(arguments: argparse.Namespace) -> int:
@@ -94,37 +171,71 @@ def _validate(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    record = read_record(JobFolder(arguments.home, arguments.name))
-    if arguments.output == "json":
-        print(json.dumps(asdict(record), indent=2))
+    record = read_record(_folder(arguments))
+    if arguments.output != "text":
+        _print_data(asdict(record), arguments.output)
         return 0
-    from rich.console import Console
-
     from amlocal.run.view import summary
 
-    summary(record, Console(width=None if os.isatty(1) else 200))
+    summary(record, _console())
+    return 0
+
+
+def _download(arguments: argparse.Namespace) -> int:
+    from amlocal.run.download import download
+
+    for path in download(_folder(arguments), arguments.download_path, arguments.output_name, arguments.all):
+        print(path)
     return 0
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    folders = (arguments.home / "jobs").glob("*/job.json")
-    records = [read_record(JobFolder(arguments.home, path.parent.name)) for path in folders]
-    for record in sorted(records, key=lambda record: record.started or 0.0, reverse=True):
-        print(f"{record.name}\t{record.status}\t{record.kind}\t{record.experiment_name}")
+    found = sorted(records(arguments.home), key=lambda record: record.started or 0.0, reverse=True)
+    chosen = [record for record in found if arguments.status in (None, record.status)][: arguments.max_results]
+    rows = [_row(record) for record in chosen]
+    if arguments.output != "table":
+        _print_data(rows, arguments.output)
+    elif rows:
+        _print_table([[name.upper() for name in rows[0]], *([str(cell) for cell in row.values()] for row in rows)])
     return 0
 
 
-def read_record(folder: JobFolder) -> JobRecord:
-    """Read a job's record; one whose process is gone counts as canceled.
+def _row(record: JobRecord) -> dict[str, str]:
+    steps = record.steps.values()
+    completed = sum(step.status == COMPLETED for step in steps)
+    took = seconds(record.started, record.ended, time.time())
+    began = "" if record.started is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.started))
+    return {
+        "name": record.name,
+        "status": record.status,
+        "type": record.kind,
+        "experiment": record.experiment_name,
+        "steps": f"{completed}/{len(steps)}",
+        "started": began,
+        "seconds": "" if took is None or (record.status == CANCELED and record.ended is None) else f"{took:.1f}",
+    }
 
-    Raises:
-        AmlocalError: when there is no such job.
-    """
-    try:
-        text = folder.record.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise AmlocalError(f"there is no job {folder.name!r} in {folder.home}") from None
-    record = from_json(text, folder.record)
-    if record.status == RUNNING and record.pid is not None and not psutil.pid_exists(record.pid):
-        return replace(record, status=CANCELED, error="the process that ran it is gone")
-    return record
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _print_data(data: Any, form: str) -> None:
+    if form == "json":
+        print(json.dumps(data, indent=2))
+        return
+    import yaml
+
+    print(yaml.safe_dump(json.loads(json.dumps(data)), sort_keys=False, allow_unicode=True), end="")
+
+
+def _folder(arguments: argparse.Namespace) -> JobFolder:
+    return JobFolder(arguments.home, arguments.name)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(width=None if os.isatty(1) else 200)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import signal
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass
@@ -20,13 +22,15 @@ from amlocal.run.downloads import DownloadView, NoDownloadView, fetch, urls_of
 from amlocal.run.engine import Engine
 from amlocal.run.environments.interpreter import calling_interpreter
 from amlocal.run.execute import RunContext
-from amlocal.run.files import JobFolder, link
+from amlocal.run.files import JobFolder, link, write_atomically
+from amlocal.run.guard import JOB_VARIABLE, guarded
+from amlocal.run.jobs import NO_PROCESS, RunningMark, settle, this_process
 from amlocal.run.journal import Journal
-from amlocal.run.records import CANCELED, COMPLETED, FAILED, RUNNING, JobRecord, StepRecord
+from amlocal.run.records import CANCELED, COMPLETED, FAILED, RUNNING, JobRecord, StepRecord, to_json
 from amlocal.run.reuse import Output, ResultCache
 from amlocal.run.services import Backend, Services
 from amlocal.run.tracking import FAILED as RUN_FAILED
-from amlocal.run.tracking import FINISHED, KILLED, MlflowTracking, Tracking
+from amlocal.run.tracking import FINISHED, JOB_TAG, KILLED, MlflowTracking, RunEnds, Tracking
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _LEAST_CONCURRENT_STEPS = 4
@@ -76,75 +80,105 @@ def no_watcher(journal: Journal) -> AbstractContextManager[object]:
     return nullcontext()
 
 
+@dataclass(frozen=True)
+class PreparedJob:
+    """A job that can be run: checked, named, recorded.
+
+    Attributes:
+        downloads: where the content of each URL lies.
+    """
+
+    request: Request
+    plan: Plan
+    downloads: Mapping[str, Path]
+    folder: JobFolder
+    journal: Journal
+
+
 def create_job(
     request: Request,
     backend: Backend | None = None,
     watcher: Watcher = no_watcher,
     downloads: DownloadView | None = None,
 ) -> tuple[JobRecord, int]:
-    """Run a job to its end.
+    """Prepare a job and run it to its end; see ``prepare_job`` and ``run_job``."""
+    return run_job(prepare_job(request, downloads), backend, watcher)
+
+
+def prepare_job(request: Request, downloads: DownloadView | None = None) -> PreparedJob:
+    """Check a job file, download what it names by URL, and give the job its folder.
 
     Args:
         request: what to run.
+        downloads: shows what is downloaded.
+
+    Raises:
+        AmlocalError: when the file cannot be run as written, or the job's name is taken.
+    """
+    plan = read_plan(request.file, request.overrides, mappings=parse_mappings(request.mappings))
+    downloaded = _fetch(plan, request.home, downloads or NoDownloadView())
+    folder, record = _new_folder(request, plan)
+    return PreparedJob(request, plan, downloaded, folder, Journal(record, folder.record))
+
+
+def run_job(job: PreparedJob, backend: Backend | None = None, watcher: Watcher = no_watcher) -> tuple[JobRecord, int]:
+    """Run a job to its end.
+
+    Args:
+        job: what to run.
         backend: the workspace; the home folder's own by default.
         watcher: shows the job meanwhile.
-        downloads: shows what is downloaded before the job starts.
 
     Returns:
         The job's record and the exit code: 0 when completed, 1 when failed, 128 + N when ended by signal N.
 
     Raises:
-        AmlocalError: when the file cannot be run as written, or the workspace does not start.
+        AmlocalError: when the workspace does not start, or the job's record cannot be written.
     """
-    plan = read_plan(request.file, request.overrides, mappings=parse_mappings(request.mappings))
-    files = _fetch(plan, request.home, downloads or NoDownloadView())
-    folder = _new_folder(request, plan)
-    journal = Journal(_first_record(folder.name, plan), folder.record)
-    journal.flush()
-    chosen = backend or WorkspaceBackend(request.home)
+    journal, folder = job.journal, job.folder
     signals: list[signal.Signals] = []
     try:
-        asyncio.run(_run(request, plan, files, folder, journal, chosen, watcher, signals))
+        with guarded(folder.root):
+            asyncio.run(_run(job, backend or WorkspaceBackend(job.request.home), watcher, signals))
     except asyncio.CancelledError:
-        journal.job(status=CANCELED, ended=time.time(), pid=None, error=f"ended by {signals[-1].name}")
+        journal.job(status=CANCELED, ended=time.time(), error=f"ended by {signals[-1].name}", **NO_PROCESS)
         return journal.record, 128 + signals[-1]
     except BaseException as error:
         with suppress(OSError):  # a full disk, say, is no reason to hide what went wrong
-            journal.job(status=FAILED, ended=time.time(), pid=None, error=str(error) or type(error).__name__)
+            message = str(error) or type(error).__name__
+            journal.job(status=FAILED, ended=time.time(), error=message, **NO_PROCESS)
         if isinstance(error, OSError):
             raise AmlocalError(f"job {folder.name} cannot go on: {error}") from error
         raise
     return journal.record, 0 if journal.record.status == COMPLETED else 1
 
 
-async def _run(
-    request: Request,
-    plan: Plan,
-    downloads: Mapping[str, Path],
-    folder: JobFolder,
-    journal: Journal,
-    backend: Backend,
-    watcher: Watcher,
-    signals: list[signal.Signals],
-) -> None:
+async def _run(job: PreparedJob, backend: Backend, watcher: Watcher, signals: list[signal.Signals]) -> None:
     _cancel_on_signals(signals)
-    journal.job(status=RUNNING, started=time.time(), pid=os.getpid())
+    request, plan, folder, journal = job.request, job.plan, job.folder, job.journal
+    journal.job(status=RUNNING, started=time.time(), **this_process())
+    mark = RunningMark(folder)
+    mark.set()
     digests = DigestCache(request.home / "cache" / "digests.sqlite")
     try:
         with watcher(journal):
             tracking, environment = await asyncio.to_thread(backend.connect)
+            await asyncio.to_thread(settle, request.home, tracking)
             experiment = journal.record.experiment_name
             experiment_id = await asyncio.to_thread(tracking.experiment, experiment)
             run_id = await asyncio.to_thread(
-                tracking.start_run, experiment_id, folder.name, None, {"amlocal.job": folder.name, **plan.job.tags}
+                tracking.start_run, experiment_id, folder.name, None, {**plan.job.tags, JOB_TAG: folder.name}
             )
             journal.job(run_id=run_id)
             interpreter = calling_interpreter(request.home / "cache" / "commands")
+            variables = {**environment, JOB_VARIABLE: str(folder.root)}
+            ends = RunEnds(tracking)
             services = Services(
                 folder=folder,
                 journal=journal,
                 tracking=tracking,
-                context=RunContext(folder.name, experiment, experiment_id, environment),
+                ends=ends,
+                context=RunContext(folder.name, experiment, experiment_id, variables),
                 digests=digests,
                 results=ResultCache(request.home, digests),
                 root_run=run_id,
@@ -154,7 +188,7 @@ async def _run(
                 interpreters=dict.fromkeys((step.name for step in plan.steps), interpreter),
                 cores=cores(),
                 poll_seconds=request.poll_seconds,
-                downloads=downloads,
+                downloads=job.downloads,
             )
             engine = Engine(plan, services, max(_LEAST_CONCURRENT_STEPS, cores()))
             status = KILLED
@@ -165,7 +199,9 @@ async def _run(
                 status = RUN_FAILED
                 raise
             finally:
-                await asyncio.to_thread(tracking.end_run, run_id, status, {})
+                ends.end(run_id, status)
+                await ends.done()
+                mark.clear()
     finally:
         digests.close()
 
@@ -184,7 +220,7 @@ def _finish(journal: Journal, plan: Plan, folder: JobFolder, done: Mapping[str, 
     error = f"{', '.join(failed)} failed" if failed else None
     if canceled and not failed:
         error = f"{', '.join(canceled)} did not complete"
-    journal.job(status=status, ended=time.time(), pid=None, outputs=outputs, error=error)
+    journal.job(status=status, ended=time.time(), outputs=outputs, error=error, **NO_PROCESS)
 
 
 def _cancel_on_signals(signals: list[signal.Signals]) -> None:
@@ -214,28 +250,34 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _new_folder(request: Request, plan: Plan) -> JobFolder:
+def _new_folder(request: Request, plan: Plan) -> tuple[JobFolder, JobRecord]:
+    """Make a job's folder with its first record in it, at once, so that no other job gets the name."""
     stated = request.name or plan.job.name
-    if stated is not None:
-        if not _NAME.fullmatch(stated):
-            raise AmlocalError(f"job name {stated!r}: expected letters, digits, dots, dashes and underscores")
-        folder = JobFolder(request.home, stated)
-        try:
-            folder.root.mkdir(parents=True)
-        except FileExistsError:
-            raise AmlocalError(f"job {stated!r} exists already; give another --name") from None
-        return folder
+    if stated is not None and not _NAME.fullmatch(stated):
+        raise AmlocalError(f"job name {stated!r}: expected letters, digits, dots, dashes and underscores")
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", plan.job.file.stem).strip("-") or "job"
-    base = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    base = stated or f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    staged = JobFolder(request.home, f".new-{uuid.uuid4().hex}")
     number = 1
-    while True:
-        folder = JobFolder(request.home, base if number == 1 else f"{base}-{number}")
-        try:
-            folder.root.mkdir(parents=True)
-        except FileExistsError:
+    try:
+        while True:
+            folder = JobFolder(request.home, base if number == 1 else f"{base}-{number}")
+            record = _first_record(folder.name, plan)
+            write_atomically(staged.record, to_json(record))
+            try:
+                staged.root.rename(folder.root)
+            except OSError:
+                if not folder.root.exists():
+                    raise
+            else:
+                return folder, record
+            if stated is not None:
+                raise AmlocalError(f"job {stated!r} exists already; give another --name")
             number += 1
-        else:
-            return folder
+    except OSError as error:
+        raise AmlocalError(f"job {base} cannot be recorded: {error}") from error
+    finally:
+        shutil.rmtree(staged.root, ignore_errors=True)
 
 
 def _first_record(name: str, plan: Plan) -> JobRecord:

@@ -106,7 +106,8 @@ class JobRecord:
     """One job.
 
     Attributes:
-        pid: the process that runs it, to notice that it is gone.
+        pid: the process that runs it, to notice that it is gone; None when it has ended.
+        pid_started: that process's start time, as another one may get its number.
         ignored: settings of the file that have no effect here, with their place.
         notes: what is good to know before it runs, with the place it is about.
     """
@@ -121,6 +122,7 @@ class JobRecord:
     started: float | None = None
     ended: float | None = None
     pid: int | None = None
+    pid_started: float | None = None
     run_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     ignored: Mapping[str, str] = field(default_factory=dict)

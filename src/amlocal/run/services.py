@@ -13,7 +13,7 @@ from amlocal.run.execute import RunContext
 from amlocal.run.files import JobFolder
 from amlocal.run.journal import Journal
 from amlocal.run.reuse import ResultCache
-from amlocal.run.tracking import Tracking
+from amlocal.run.tracking import RunEnds, Tracking
 
 
 class Backend(Protocol):
@@ -29,6 +29,7 @@ class Services:
     """The surroundings of a job's steps.
 
     Attributes:
+        ends: ends the steps' runs.
         root_run: the job's own MLflow run.
         standalone: the job is a single command or sweep, so its step is the root run.
         rerun: reuse nothing.
@@ -42,6 +43,7 @@ class Services:
     folder: JobFolder
     journal: Journal
     tracking: Tracking
+    ends: RunEnds
     context: RunContext
     digests: DigestCache
     results: ResultCache

@@ -24,7 +24,7 @@ from amlocal.run.snapshot import Snapshot
 from amlocal.run.sweep.runner import SweepRun
 from amlocal.run.sweep.table import TABLE, trial_table
 from amlocal.run.tracking import FAILED as RUN_FAILED
-from amlocal.run.tracking import FINISHED, KILLED
+from amlocal.run.tracking import FINISHED, JOB_TAG, KILLED
 
 
 async def run_step(
@@ -131,7 +131,7 @@ async def _run(
     journal.step(name, status=RUNNING, reason=reason, started=started, key=fingerprint.key)
     run_id = services.root_run
     if not services.standalone:
-        tags = {"amlocal.step": name}
+        tags = {JOB_TAG: services.folder.name, "amlocal.step": name}
         experiment = services.context.experiment_id
         run_id = await asyncio.to_thread(tracking.start_run, experiment, name, services.root_run, tags)
     log = None if step.node.sweep else str(folder.log)
@@ -140,18 +140,18 @@ async def _run(
         paths, changes = await _command_or_sweep(step, snapshot, given, fingerprint, folder, run_id, services)
         outputs = await asyncio.to_thread(_digested, paths, services)
     except asyncio.CancelledError:
-        await _end_run(run_id, KILLED, services)
+        _end_run(run_id, KILLED, services)
         raise
     except (OSError, AmlocalError):
-        await _end_run(run_id, RUN_FAILED, services)
+        _end_run(run_id, RUN_FAILED, services)
         raise
     if changes["status"] != COMPLETED:
         journal.step(name, ended=time.time(), **changes)
-        await _end_run(run_id, KILLED if changes["status"] == CANCELED else RUN_FAILED, services)
+        _end_run(run_id, KILLED if changes["status"] == CANCELED else RUN_FAILED, services)
         return None
-    await _end_run(run_id, FINISHED, services)
+    _end_run(run_id, FINISHED, services)
     if step.node.component.deterministic:
-        extra: dict[str, Any] = {}
+        extra: dict[str, Any] = {"log": log}
         if step.node.sweep is not None:
             trials = journal.record.steps[name].trials
             extra["best_trial"] = changes["best_trial"]
@@ -163,9 +163,9 @@ async def _run(
     return outputs
 
 
-async def _end_run(run_id: str, status: str, services: Services) -> None:
+def _end_run(run_id: str, status: str, services: Services) -> None:
     if not services.standalone:
-        await asyncio.to_thread(services.tracking.end_run, run_id, status, {})
+        services.ends.end(run_id, status)
 
 
 async def _command_or_sweep(

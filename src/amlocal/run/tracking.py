@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import threading
@@ -15,7 +16,11 @@ from amlocal.errors import AmlocalError
 FINISHED = "FINISHED"
 KILLED = "KILLED"
 FAILED = "FAILED"
+JOB_TAG = "amlocal.job"
+"""Names its job on every run, so that none stays open when amlocal is killed."""
 
+_MOST_RUNS = 50_000
+"""As many as MLflow gives at once."""
 _REQUEST_SECONDS = 60.0
 _PAUSES_SECONDS = (0.0, 0.5, 1.0, 2.0, 4.0)
 """Before each further try of a request: the workspace starts its MLflow server again when that dies."""
@@ -36,6 +41,10 @@ class Tracking(Protocol):
 
     def end_run(self, run_id: str, status: str, tags: Mapping[str, str]) -> None:
         """End a run with FINISHED, FAILED or KILLED and last tags."""
+        ...
+
+    def open_runs(self, experiment: str, job: str) -> tuple[str, ...]:
+        """List a job's runs that have not ended."""
         ...
 
     def curve(self, run_id: str, metric: str) -> tuple[float, ...]:
@@ -99,6 +108,15 @@ class MlflowTracking:
         if tags:
             self._post("runs/log-batch", {"run_id": run_id, "tags": _tags(tags)})
         self._post("runs/update", {"run_id": run_id, "status": status, "end_time": _milliseconds()})
+
+    def open_runs(self, experiment: str, job: str) -> tuple[str, ...]:
+        """See ``Tracking``."""
+        body = {
+            "experiment_ids": [experiment],
+            "filter": f"attributes.status = 'RUNNING' and tags.`{JOB_TAG}` = '{job}'",
+            "max_results": _MOST_RUNS,
+        }
+        return tuple(run["info"]["run_id"] for run in self._post("runs/search", body).get("runs", []))
 
     def curve(self, run_id: str, metric: str) -> tuple[float, ...]:
         """See ``Tracking``."""
@@ -167,6 +185,38 @@ class MlflowTracking:
         if connection is not None:
             connection.close()
             self._connections.open = None
+
+
+class RunEnds:
+    """Ends runs while the job goes on: nothing that comes next depends on it."""
+
+    def __init__(self, tracking: Tracking) -> None:
+        self._tracking = tracking
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._problems: list[AmlocalError] = []
+
+    def end(self, run_id: str, status: str) -> None:
+        """Begin to end a run."""
+        task = asyncio.create_task(self._end(run_id, status))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def done(self) -> None:
+        """Wait until all runs are ended.
+
+        Raises:
+            AmlocalError: when one could not be.
+        """
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        if self._problems:
+            raise self._problems[0]
+
+    async def _end(self, run_id: str, status: str) -> None:
+        try:
+            await asyncio.to_thread(self._tracking.end_run, run_id, status, {})
+        except AmlocalError as error:
+            self._problems.append(error)
 
 
 def _milliseconds() -> int:

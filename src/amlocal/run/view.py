@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
@@ -14,7 +15,7 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from amlocal.reader.source import shown
-from amlocal.run.journal import Journal
+from amlocal.run.journal import Listener
 from amlocal.run.process import tail
 from amlocal.run.records import CANCELED, COMPLETED, FAILED, RUNNING, JobRecord, StepRecord, TrialRecord, seconds
 
@@ -28,20 +29,33 @@ _MARKS = {
 _TRIALS_SHOWN = 12
 
 
+class Shown(Protocol):
+    """A job that is under way, here or in another process."""
+
+    @property
+    def record(self) -> JobRecord:
+        """The job's record as it is now."""
+        ...
+
+    def listen(self, listener: Listener) -> None:
+        """Have a function called after each change."""
+        ...
+
+
 @contextmanager
-def live(journal: Journal, console: Console) -> Iterator[None]:
+def live(job: Shown, console: Console) -> Iterator[None]:
     """Show a job while it runs: a tree in a terminal, else a line per change of status."""
-    announce(journal.record, console)
+    announce(job.record, console)
     if console.is_terminal and not os.environ.get("CI"):
         with Live(
-            get_renderable=lambda: tree(journal.record, time.time()),
+            get_renderable=lambda: tree(job.record, time.time()),
             console=console,
             refresh_per_second=4,
             transient=True,
         ):
             yield
     else:
-        journal.listen(_Lines(console))
+        job.listen(_Lines(console))
         yield
 
 

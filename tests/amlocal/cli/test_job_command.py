@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 JOBS = Path(__file__).parents[1] / "fixtures" / "jobs"
 
@@ -101,8 +102,9 @@ def test_sweep_logs_to_the_workspace_and_is_shown(home, tmp_path):
 
     again = amlocal(home, "job", "create", "--file", str(tmp_path / "job.yml"))
     assert "(reuses job first)" in again.stdout
-    listed = [line.split("\t")[:3] for line in amlocal(home, "job", "list").stdout.splitlines()]
-    assert [row[1:] for row in listed] == [["Completed", "pipeline"]] * 2
+    header, *listed = [line.split()[:5] for line in amlocal(home, "job", "list").stdout.splitlines()]
+    assert header == ["NAME", "STATUS", "TYPE", "EXPERIMENT", "STEPS"]
+    assert [row[1:] for row in listed] == [["Completed", "pipeline", "end-to-end", "1/1"]] * 2
     assert listed[1][0] == "first"
 
 
@@ -116,6 +118,78 @@ def test_failure_is_explained_and_its_exit_code_is_1(home, tmp_path):
     assert "command failed: exit code 3\n  | the reason\n  log: " in failed.stdout
     shown = amlocal(home, "job", "show", "--name", "failing").stdout
     assert shown.endswith("job failing: Failed: command failed\n")
+
+
+WAITING = """\
+type: pipeline
+experiment_name: background
+outputs: {said: {type: uri_folder}}
+jobs:
+  first:
+    type: command
+    environment: azureml:any:1
+    command: echo said > ${{outputs.out}}/x.txt
+    outputs: {out: "${{parent.outputs.said}}"}
+  second:
+    type: command
+    environment: azureml:any:1
+    command: until test -e GO; do sleep 0.02; done
+"""
+
+
+def test_background_job_is_followed_to_its_end(home, tmp_path):
+    job = tmp_path / "job.yml"
+    job.write_text(WAITING.replace("GO", str(tmp_path / "go")))
+
+    started = amlocal(home, "job", "create", "--file", str(job), "--no-stream", "--name", "quiet")
+    assert (started.returncode, started.stdout, started.stderr) == (0, "quiet\n", "")
+    running = json.loads(amlocal(home, "job", "list", "--status", "Running", "--output", "json").stdout)
+    assert [row["name"] for row in running] == ["quiet"]
+    early = amlocal(home, "job", "download", "--name", "quiet", "--all", cwd=tmp_path)
+    assert (early.returncode, "is Running" in early.stderr) == (1, True)
+    command = [sys.executable, "-m", "amlocal", "--home", str(home), "job", "stream", "--name", "quiet"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as stream:
+        assert stream.stdout.readline().startswith("job quiet (pipeline, ")
+        (tmp_path / "go").touch()
+        told = stream.stdout.read()
+
+    assert stream.returncode == 0
+    assert "second: Completed" in told
+    assert told.endswith("job quiet: Completed\n")
+    log = (home / "jobs" / "quiet" / "amlocal.log").read_text()
+    assert log.endswith("job quiet: Completed\n")
+    after = amlocal(home, "job", "stream", "--name", "quiet")
+    assert (after.returncode, after.stdout.splitlines()[-1]) == (0, "job quiet: Completed")
+
+    got = amlocal(home, "job", "download", "--name", "quiet", "--output-name", "said", "--download-path", str(tmp_path))
+    assert got.stdout == f"{tmp_path}/named-outputs/said\n"
+    assert (tmp_path / "named-outputs" / "said" / "x.txt").read_text() == "said\n"
+
+
+def test_background_job_is_canceled(home, tmp_path):
+    job = tmp_path / "job.yml"
+    job.write_text(WAITING.replace("GO", str(tmp_path / "go")))
+    name = amlocal(home, "job", "create", "--file", str(job), "--no-stream").stdout.strip()
+
+    canceled = amlocal(home, "job", "cancel", "--name", name)
+
+    assert (canceled.returncode, canceled.stderr) == (0, "")
+    assert canceled.stdout.splitlines()[-1] == f"job {name}: Canceled"
+    shown = yaml.safe_load(amlocal(home, "job", "show", "--name", name, "--output", "yaml").stdout)
+    assert (shown["status"], shown["error"], shown["pid"]) == ("Canceled", "ended by SIGTERM", None)
+    again = amlocal(home, "job", "cancel", "--name", name)
+    assert again.returncode == 1
+    assert again.stderr == f"error: job {name} is not running: it is Canceled\n"
+    assert amlocal(home, "job", "stream", "--name", name).returncode == 1
+
+
+def test_background_job_that_cannot_run_says_so_at_once(home, tmp_path):
+    job = tmp_path / "job.yml"
+    job.write_text(WAITING)
+    for name, expected in (("quiet", "job 'quiet' exists already"), ("a/b", "expected letters")):
+        refused = amlocal(home, "job", "create", "--file", str(job), "--no-stream", "--name", name)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert expected in refused.stderr
 
 
 def test_exec_passes_environment_and_exit_code(home):

@@ -49,6 +49,13 @@ class FileBackend:
         self.runs[run_id].status = status
         self.runs[run_id].tags.update(tags)
 
+    def open_runs(self, experiment: str, job: str) -> tuple[str, ...]:
+        return tuple(
+            run_id
+            for run_id, run in self.runs.items()
+            if (run.experiment, run.tags.get("amlocal.job"), run.status) == (experiment, job, "RUNNING")
+        )
+
     def curve(self, run_id: str, metric: str) -> tuple[float, ...]:
         path = self.metrics / f"{run_id}.{metric}"
         return tuple(float(line) for line in path.read_text().split()) if path.exists() else ()

@@ -30,7 +30,7 @@ from amlocal.run.sweep.savings import estimate
 from amlocal.run.sweep.table import TABLE, trial_table
 from amlocal.run.sweep.trial_reuse import find_trial, keep_trial, trial_fingerprint
 from amlocal.run.tracking import FAILED as RUN_FAILED
-from amlocal.run.tracking import FINISHED, KILLED
+from amlocal.run.tracking import FINISHED, JOB_TAG, KILLED
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,8 @@ class SweepRun:
     async def _trial(self, number: int, parameters: Mapping[str, Literal]) -> None:
         tracking = self._services.tracking
         self._put(TrialRecord(number, parameters, RUNNING, started=time.time()))
-        tags = {"hyperparameters": json.dumps(dict(parameters)), "amlocal.trial": str(number)}
+        job = self._services.folder.name
+        tags = {JOB_TAG: job, "hyperparameters": json.dumps(dict(parameters)), "amlocal.trial": str(number)}
         name = f"{self._name}-{number}"
         experiment = self._services.context.experiment_id
         try:
