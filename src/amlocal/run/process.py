@@ -51,6 +51,7 @@ class _Child:
     def __init__(self, popen: subprocess.Popen[bytes]) -> None:
         self.pid = popen.pid
         self.cpu_seconds = 0.0
+        """Once it has ended: what it and the children it waited for used; at least what its group had before."""
         self._popen = popen
         self._ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -73,7 +74,7 @@ class _Child:
 
     def _note(self, status: int, usage: resource.struct_rusage) -> None:
         self._popen.returncode = os.waitstatus_to_exitcode(status)
-        self.cpu_seconds = usage.ru_utime + usage.ru_stime
+        self.cpu_seconds = max(self.cpu_seconds, usage.ru_utime + usage.ru_stime)
         self._ended.set()
 
 
@@ -140,6 +141,8 @@ async def run_process(
 
 async def _end(process: _Child) -> int:
     """End a process group: SIGTERM, a moment, SIGKILL. Goes on to its end when canceled meanwhile."""
+    # A shell that is ended waits for no child, so what these used would not be told with what it used itself.
+    process.cpu_seconds = sum(_seconds_used(member) for member in _members(process.pid))
     _signal(process.pid, signal.SIGTERM)
     deadline = time.monotonic() + GRACE_SECONDS
     while (not process.ended or _members(process.pid)) and time.monotonic() < deadline:
@@ -155,13 +158,20 @@ async def _end(process: _Child) -> int:
             continue
 
 
-def _members(group: int) -> bool:
-    """Tell whether a process group has members left; zombies that nobody reaps do not count."""
+def _members(group: int) -> list[psutil.Process]:
+    """Give the members left of a process group; zombies that nobody reaps do not count."""
+    found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
             if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
-                return True
-    return False
+                found.append(process)
+    return found
+
+
+def _seconds_used(process: psutil.Process) -> float:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return float(sum(process.cpu_times()[:4]))  # its own and those of children it waited for: user and system
+    return 0.0
 
 
 def _signal(group: int, number: signal.Signals) -> None:

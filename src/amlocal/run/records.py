@@ -79,6 +79,7 @@ class StepRecord:
         outputs: each output's path.
         best_trial: number of the sweep's best trial.
         early_termination: what a sweep's policy saved; None without a policy.
+        trial_table: path of a sweep's trial table.
     """
 
     name: str
@@ -99,6 +100,7 @@ class StepRecord:
     best_trial: int | None = None
     primary_metric: str | None = None
     early_termination: Savings | None = None
+    trial_table: str | None = None
 
 
 @dataclass(frozen=True)

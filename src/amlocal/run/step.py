@@ -98,7 +98,8 @@ async def _reuse(step: Step, fingerprint: Fingerprint, result: Result, services:
         extra["trials"] = trials_from(extra["trials"])
         extra["primary_metric"] = metric
         table = trial_table(metric, extra["trials"].values(), extra["best_trial"])
-        write_atomically(folder.outputs / TABLE, table)
+        write_atomically(folder.root / TABLE, table)
+        extra["trial_table"] = str(folder.root / TABLE)
         if services.standalone:
             await asyncio.to_thread(services.tracking.log_text, services.root_run, TABLE, table)
     now = time.time()
@@ -180,7 +181,7 @@ async def _command_or_sweep(
     """Run the step's command or trials; give the outputs' paths and what its record shows."""
     component, sweep = step.node.component, step.node.sweep
     if sweep is not None:
-        services.journal.step(step.name, primary_metric=sweep.primary_metric)
+        services.journal.step(step.name, primary_metric=sweep.primary_metric, trial_table=str(folder.root / TABLE))
         run = SweepRun(step, sweep, given, snapshot, fingerprint, folder, run_id, services)
         outcome = await run.run()
         trials = services.journal.record.steps[step.name].trials.values()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +19,7 @@ from amlocal.reader.source import shown
 from amlocal.run.journal import Listener
 from amlocal.run.process import tail
 from amlocal.run.records import CANCELED, COMPLETED, FAILED, RUNNING, JobRecord, StepRecord, TrialRecord, seconds
+from amlocal.run.sweep.savings import described
 
 _MARKS = {
     "NotStarted": ("·", "dim"),
@@ -27,6 +29,8 @@ _MARKS = {
     CANCELED: ("■", "yellow"),
 }
 _TRIALS_SHOWN = 12
+_BARS = "▁▂▃▄▅▆▇█"
+_SPARKS = 16
 
 
 class Shown(Protocol):
@@ -109,8 +113,23 @@ def tree(record: JobRecord, now: float) -> Tree:
             branch.add(f"[dim]… {hidden} earlier trials[/dim]")
         for trial in trials[hidden:]:
             best = " ★ best" if trial.number == step.best_trial else ""
-            branch.add(_styled(trial.status, trial_line(trial, now) + best))
+            branch.add(_styled(trial.status, trial_line(trial, now) + sparkline(trial.curve) + best))
+        if step.early_termination is not None:
+            branch.add(_styled(step.status, described(step.early_termination)))
     return root
+
+
+def sparkline(curve: Sequence[float]) -> str:
+    """Draw a metric's course with a space before it: its last values between their least and greatest.
+
+    Empty for fewer than three finite values, which show nothing that the numbers do not.
+    """
+    values = [value for value in curve if math.isfinite(value)][-_SPARKS:]
+    if len(values) < 3:
+        return ""
+    low, span = min(values), max(values) - min(values)
+    steps = [round((value - low) / span * (len(_BARS) - 1)) if span else 0 for value in values]
+    return " " + "".join(_BARS[step] for step in steps)
 
 
 def trial_line(trial: TrialRecord, now: float) -> str:
@@ -122,6 +141,8 @@ def trial_line(trial: TrialRecord, now: float) -> str:
         if trial.best is not None and trial.best != trial.curve[-1]:
             score += f" (best {_short(trial.best)})"
     reason = f": {trial.reason}" if trial.reason else ""
+    if trial.reused_from is not None:
+        return f"trial {trial.number} [{parameters}] {trial.status}{score} (reuses job {trial.reused_from})"
     took = _took(trial.started, trial.ended, now, trial.status)
     return f"trial {trial.number} [{parameters}] {trial.status}{score}{took}{reason}"
 
@@ -132,6 +153,9 @@ def summary(record: JobRecord, console: Console) -> None:
     for step in record.steps.values():
         if step.status == FAILED:
             _explain_failure(step, console)
+    for step in record.steps.values():
+        if step.trial_table is not None:
+            console.print(f"trials of {step.name}: {shown(Path(step.trial_table))}", highlight=False, markup=False)
     for name, path in record.outputs.items():
         console.print(f"output {name}: {shown(Path(path))}", highlight=False, markup=False, soft_wrap=True)
     error = f": {record.error}" if record.error else ""

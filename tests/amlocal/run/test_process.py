@@ -57,11 +57,18 @@ def test_processor_time_of_the_command_and_its_children(tmp_path):
     assert 0.6 <= result.cpu_seconds < result.seconds
 
 
-def test_canceled_command_tells_what_it_used(tmp_path):
+@pytest.mark.parametrize(
+    "command",
+    [
+        f"{BUSY}; touch done; sleep 60",
+        # The shell ends before its child, which takes its time, and so never waits for it.
+        f"(trap 'sleep 0.1; exit' TERM; {BUSY}; touch done; sleep 60 & wait); true",
+    ],
+)
+def test_canceled_command_tells_what_it_used(tmp_path, command):
     told = []
 
     async def canceled():
-        command = f"{BUSY}; touch done; sleep 60"
         log = tmp_path / "log.txt"
         task = asyncio.create_task(run_process(command, tmp_path, dict(os.environ), log, on_end=told.append))
         while not (tmp_path / "done").exists():

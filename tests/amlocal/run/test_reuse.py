@@ -212,7 +212,7 @@ limits: {max_total_trials: 3}
     assert step.reused_from == first.name
     assert step.trials == first.steps["sweep"].trials
     assert step.best_trial == first.steps["sweep"].best_trial
-    tables = [machine.home / "jobs" / r.name / "steps" / "sweep" / "outputs" / "trials.json" for r in (first, second)]
+    tables = [machine.home / "jobs" / r.name / "steps" / "sweep" / "trials.json" for r in (first, second)]
     assert tables[0].read_text() == tables[1].read_text()
     third = machine.create(job, "limits.max_total_trials=4")
     assert third.steps["sweep"].reason == "sweep changed"

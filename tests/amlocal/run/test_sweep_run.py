@@ -51,7 +51,7 @@ def test_best_trials_outputs_and_the_table(machine, sweep):
     assert (Path(record.outputs["best"]) / "x.txt").read_text() == "4\n"
     folder = machine.home / "jobs" / record.name / "steps" / "tune"
     assert (folder / "outputs" / "model" / "x.txt").read_text() == "4\n"
-    table = json.loads((folder / "outputs" / "trials.json").read_text())
+    table = json.loads((folder / "trials.json").read_text())
     assert [(row["parameters"], row["best_value"], row["curve"], row["status"]) for row in table] == [
         ({"x": x}, x, [x], "Completed") for x in (1, 2, 3, 4)
     ]

@@ -92,7 +92,7 @@ def test_reused_trial_may_be_the_best_and_its_outputs_go_on(machine, job):
     folder = machine.home / "jobs" / second.name / "steps" / "tune"
     assert (folder / "outputs" / "model" / "x.txt").read_text() == "4 one\n"
     assert (folder / "trials" / "0" / "outputs" / "model" / "x.txt").read_text() == "2 one\n"
-    rows = json.loads((folder / "outputs" / "trials.json").read_text())
+    rows = json.loads((folder / "trials.json").read_text())
     assert [(row["reused_from"], row["is_best"]) for row in rows] == [
         (first.name, False),
         (first.name, True),

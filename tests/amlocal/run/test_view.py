@@ -1,11 +1,13 @@
+import dataclasses
 import io
 
 import pytest
 from rich.console import Console
 
 from amlocal.run.journal import Journal
-from amlocal.run.records import JobRecord, StepRecord, TrialRecord
-from amlocal.run.view import live, summary, tree
+from amlocal.run.records import JobRecord, Savings, StepRecord, TrialRecord
+from amlocal.run.sweep.savings import described
+from amlocal.run.view import live, sparkline, summary, tree
 
 
 def console(terminal=False):
@@ -107,3 +109,36 @@ def test_ci_has_no_live_tree_even_on_a_terminal(record, tmp_path, monkeypatch):
     assert "last: Completed 2.5s" in watched(record, tmp_path, console(terminal=True))
     monkeypatch.delenv("CI")
     assert "last: Completed 2.5s" not in watched(record, tmp_path, console(terminal=True))
+
+
+def test_sweep_shows_curves_reuse_and_what_early_termination_saved(record):
+    trials = {
+        0: TrialRecord(0, {"x": 1}, "Completed", curve=(0.1, 0.8, 0.45), best=0.8, reused_from="before"),
+        1: TrialRecord(1, {"x": 2}, "Canceled", "bandit", started=1, ended=2, curve=(0.3, float("nan"), 0.3, 0.3)),
+    }
+    saved = Savings(trials=1, used=280.0, saved=120.0, basis=5)
+    step = StepRecord(
+        "tune",
+        "sweep",
+        "Completed",
+        trials=trials,
+        early_termination=saved,
+        trial_table="/x/trials.json",
+        started=1,
+        ended=3,
+    )
+    target = console()
+    summary(dataclasses.replace(record, steps={"tune": step}), target)
+
+    assert [line.strip("│├└─ ") for line in printed(target).splitlines()][1:6] == [
+        "✔ tune 2.0s",
+        "✔ trial 0 [x=1] Completed 0.45 (best 0.8) (reuses job before) ▁█▄",
+        "■ trial 1 [x=2] Canceled 0.3 1.0s: bandit ▁▁▁",
+        f"✔ {described(saved)}",
+        "trials of tune: /x/trials.json",
+    ]
+
+
+def test_sparkline_needs_three_values_and_shows_the_last():
+    assert sparkline((0.1, 0.2)) == ""
+    assert sparkline(tuple(range(100))).strip() == "▁▁▂▂▃▃▄▄▅▅▆▆▇▇██"

@@ -206,12 +206,13 @@ class SweepRun:
         await self._end(number, status, reason)
 
     async def _execute(self, number: int, execution: Execution) -> ProcessResult:
-        def used(result: ProcessResult) -> None:
+        def note_end(result: ProcessResult) -> None:
+            self._executing.discard(number)
             self._change(number, cpu_seconds=result.cpu_seconds, ended=time.time())
 
         self._executing.add(number)
         try:
-            return await execute(execution, self._services.context, used)
+            return await execute(execution, self._services.context, note_end)
         finally:
             self._executing.discard(number)
 
@@ -335,4 +336,4 @@ class SweepRun:
 
     def _write_table(self, best: int | None) -> None:
         text = trial_table(self._metric, self._trials.values(), best)
-        write_atomically(self._folder.outputs / TABLE, text)
+        write_atomically(self._folder.root / TABLE, text)

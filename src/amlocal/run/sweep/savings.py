@@ -49,13 +49,16 @@ def described(savings: Savings) -> str:
     total = savings.used + savings.saved
     share = 100 * savings.saved / total if total else 0.0
     basis = _count(savings.basis, "completed trial")
-    return (
-        f"{what} and saved about {savings.saved:.3g} of {total:.3g} CPU-seconds ({share:.0f} %), estimated from {basis}"
-    )
+    figures = f"about {_short(savings.saved)} of {_short(total)} CPU-seconds ({share:.0f} %)"
+    return f"{what} and saved {figures}, estimated from {basis}"
 
 
 def _completed(trials: Collection[TrialRecord]) -> list[float]:
     return [trial.cpu_seconds for trial in trials if trial.status == COMPLETED and trial.cpu_seconds is not None]
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.2g}"
 
 
 def _count(number: int, what: str) -> str:

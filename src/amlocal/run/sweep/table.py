@@ -10,7 +10,7 @@ from amlocal.run.records import TrialRecord
 from amlocal.run.sweep.savings import saved_by
 
 TABLE = "trials.json"
-"""Its name, among the node's outputs and as an artefact of its MLflow run. No declared output can have it."""
+"""Its name, in the node's folder and as an artefact of the node's MLflow run."""
 
 
 def trial_table(metric: str, trials: Collection[TrialRecord], best: int | None) -> str:
