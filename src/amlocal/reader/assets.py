@@ -14,17 +14,19 @@ from amlocal.reader.addresses import AssetReference, DatastorePath
 
 @dataclass(frozen=True)
 class RegisteredPath:
-    """A registered data asset or model, as it lies on this machine.
+    """A registered data asset or model.
 
     Attributes:
-        path: the file or folder.
+        path: the file or folder; None when what it points to is not on this machine.
         type: ``uri_file``, ``uri_folder``, ``mltable``, ``mlflow_model`` …
         version: the one that was found, also where a label was asked for.
+        uri: what it points to, as registered.
     """
 
-    path: Path
+    path: Path | None
     type: str
     version: str
+    uri: str = ""
 
 
 class Assets(Protocol):

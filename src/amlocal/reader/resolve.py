@@ -58,18 +58,36 @@ def read_data(
             raise UnreadableError(node.place, "type", message)
         return kind or "uri_file", UrlBinding(text, node.place)
     if isinstance(address, AssetReference):
+        if address.version is None and address.label is None:
+            message = f"{what}: {address} names no version; give {address}:VERSION or {address}@latest"
+            raise UnreadableError(node.place, "address", message)
         found = _asset(address, kind, report)
         if found is not None:
             if kind is not None and (kind in FILE_TYPES) != (found.type in FILE_TYPES):
                 message = f"{what} is a {kind}, and {address} (version {found.version}) is a {found.type}"
                 raise UnreadableError(node.place, "type", message)
-            return kind or found.type, PathBinding(found.path, node.place)
+            return kind or found.type, _registered(found, node, address, report)
     if isinstance(address, DatastorePath):
         stored = report.assets.datastore(address)
         if stored is not None:
             return kind or ("uri_file" if stored.is_file() else "uri_folder"), PathBinding(stored, node.place)
     report.unresolve(node.place, _NOT_HERE, _data_message(address, text, kind))
     return kind or "uri_folder", UnresolvedBinding(text, node.place)
+
+
+def _registered(
+    found: RegisteredPath, node: Located, address: AssetReference, report: Report
+) -> PathBinding | UrlBinding | UnresolvedBinding:
+    if found.path is not None:
+        return PathBinding(found.path, node.place)
+    path = _mapped(found.uri, None, report)
+    if path is not None:
+        return PathBinding(path, node.place)
+    if found.type in FILE_TYPES and found.uri.startswith(("http:", "https:")):
+        return UrlBinding(found.uri, node.place)
+    hint = f"give --map {address}={'FILE' if found.type in FILE_TYPES else 'FOLDER'}"
+    report.unresolve(node.place, _NOT_HERE, f"{address} is at {found.uri}, which is not on this machine; {hint}")
+    return UnresolvedBinding(found.uri, node.place)
 
 
 def component_file(node: Located, report: Report) -> Path | None:
@@ -140,7 +158,7 @@ def _address(node: Located, text: str) -> Address:
         raise UnreadableError(node.place, "address", str(error)) from None
 
 
-def _mapped(text: str, address: Address, report: Report) -> Path | None:
+def _mapped(text: str, address: Address | None, report: Report) -> Path | None:
     if isinstance(address, LocalPath):
         return None
     found = mapped(text, report.mappings)

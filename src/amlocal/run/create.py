@@ -31,6 +31,7 @@ from amlocal.run.reuse import Output, ResultCache
 from amlocal.run.services import Backend, Services
 from amlocal.run.tracking import FAILED as RUN_FAILED
 from amlocal.run.tracking import FINISHED, JOB_TAG, KILLED, MlflowTracking, RunEnds, Tracking
+from amlocal.workspace.registry import Registry
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _LEAST_CONCURRENT_STEPS = 4
@@ -115,7 +116,8 @@ def prepare_job(request: Request, downloads: DownloadView | None = None) -> Prep
     Raises:
         AmlocalError: when the file cannot be run as written, or the job's name is taken.
     """
-    plan = read_plan(request.file, request.overrides, mappings=parse_mappings(request.mappings))
+    mappings = parse_mappings(request.mappings)
+    plan = read_plan(request.file, request.overrides, Registry(request.home), mappings)
     downloaded = _fetch(plan, request.home, downloads or NoDownloadView())
     folder, record = _new_folder(request, plan)
     return PreparedJob(request, plan, downloaded, folder, Journal(record, folder.record))

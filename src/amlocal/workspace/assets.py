@@ -1,6 +1,5 @@
 """Versioned assets: one set of routes for all kinds, and a table that says how the kinds differ."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,10 +12,7 @@ from amlocal.workspace.arm_shapes import arm_resource
 from amlocal.workspace.datastores import pending_upload
 from amlocal.workspace.errors import ArmError, bad_request, conflict, not_found
 from amlocal.workspace.store import Json, Resource, Store
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
-DEFAULT_VERSION = "azureml_default"
-"""The version that azure-ai-ml asks for where a component is named without one."""
+from amlocal.workspace.versions import DEFAULT_VERSION, NAME, latest_version, next_version
 
 Check = Callable[[Json], None]
 
@@ -81,19 +77,6 @@ def is_component(properties: Json) -> None:
     spec = properties.get("componentSpec")
     if not isinstance(spec, dict) or not isinstance(spec.get("type"), str):
         raise bad_request("componentSpec must be an object with a type.")
-
-
-def latest_version(store: Store, collection: str, name: str) -> Resource | None:
-    """Find the version of an asset that was created last and is not archived.
-
-    Args:
-        store: Where versions are kept.
-        collection: Kind of asset, as in ``models``.
-        name: The asset.
-    """
-    versions = store.members(f"{collection}/{name}/versions")
-    active = [version for version in versions if not version.body.get("properties", {}).get("isArchived")]
-    return active[-1] if active else None
 
 
 def asset_routes(store: Store, kind: AssetKind, key: str) -> list[Route]:
@@ -218,13 +201,13 @@ def _refuse_change(kind: AssetKind, asset: str, old: Json, new: Json) -> None:
 
 def _container(store: Store, container: Resource) -> Json:
     """Build a container's answer, with the latest version (by creation) and the next free number."""
-    versions = [version.name for version in store.members(f"{container.path}/versions")]
-    numbers = [int(version) for version in versions if version.isdecimal()]
+    versions = store.members(f"{container.path}/versions")
+    latest = latest_version(store, container.collection, container.name)
     properties = {
         "isArchived": False,
         **container.body.get("properties", {}),
-        "latestVersion": versions[-1] if versions else None,
-        "nextVersion": str(max(numbers, default=0) + 1),
+        "latestVersion": None if latest is None else latest.name,
+        "nextVersion": next_version(versions),
     }
     return arm_resource(container, properties=properties)
 

@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,26 +55,55 @@ class BlobStore:
     Args:
         connection: The store's database.
         folder: Where contents are kept.
+        datastores: Folders whose files are blobs of a container too. An uploaded blob comes before
+            a file of the same name.
     """
 
-    def __init__(self, connection: sqlite3.Connection, folder: Path) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, folder: Path, datastores: Mapping[str, Path] | None = None
+    ) -> None:
         self._connection = connection
         self._contents = folder / "contents"
         self._staging = folder / "staging"
-        # Uploads that a crash cut short; their clients start over.
-        shutil.rmtree(self._staging, ignore_errors=True)
+        self._datastores = datastores or {}
         for path in (self._contents, self._staging):
             path.mkdir(parents=True, exist_ok=True)
+
+    def discard_unfinished(self) -> None:
+        """Delete uploads that a crash cut short, whose clients start over; for the one process that takes uploads."""
+        shutil.rmtree(self._staging, ignore_errors=True)
+        self._staging.mkdir()
 
     def get(self, container: str, name: str) -> Blob | None:
         """Look a blob up, or ``None`` where there is none."""
         rows = self._select("WHERE container = ? AND name = ?", (container, name))
-        return rows[0] if rows else None
+        if rows:
+            return rows[0]
+        root = self._datastores.get(container)
+        path = None if root is None else Path(os.path.normpath(root / name))
+        if root is None or path is None or not path.is_relative_to(root) or not path.is_file():
+            return None
+        return _file_blob(container, name, path)
 
     def find(self, container: str, prefix: str = "") -> list[Blob]:
         """List the blobs of a container whose names start with a prefix, sorted by name."""
         where = "WHERE container = ? AND substr(name, 1, ?) = ? ORDER BY name"
-        return self._select(where, (container, len(prefix), prefix))
+        found = {blob.name: blob for blob in self._select(where, (container, len(prefix), prefix))}
+        for name, path in self._files(container, prefix):
+            found.setdefault(name, _file_blob(container, name, path))
+        return [found[name] for name in sorted(found)]
+
+    def _files(self, container: str, prefix: str) -> Iterator[tuple[str, Path]]:
+        root = self._datastores.get(container)
+        start = None if root is None else Path(os.path.normpath(root / prefix.rpartition("/")[0]))
+        if root is None or start is None or not start.is_relative_to(root):
+            return
+        for folder, _, names in os.walk(start, followlinks=True):
+            for file in names:
+                path = Path(folder, file)
+                name = path.relative_to(root).as_posix()
+                if name.startswith(prefix) and path.is_file():
+                    yield name, path
 
     def delete(self, container: str, name: str) -> bool:
         """Delete a blob; says whether it was there."""
@@ -87,7 +116,13 @@ class BlobStore:
 
     def set_metadata(self, blob: Blob, metadata: Mapping[str, str]) -> Blob:
         """Replace a blob's metadata."""
-        return self._point(blob.container, blob.name, blob.content, blob.content_type, metadata)
+        content = blob.content
+        if content.parent != self._contents:
+            # A file that somebody may change: the blob, which now has a record of its own, gets a copy.
+            content = self._contents / uuid.uuid4().hex
+            shutil.copyfile(blob.content, content)
+            content.chmod(0o444)
+        return self._point(blob.container, blob.name, content, blob.content_type, metadata)
 
     async def put(
         self,
@@ -174,7 +209,7 @@ class BlobStore:
         staged.replace(content)
         previous = self.get(container, name)
         blob = self._point(container, name, content, content_type, metadata)
-        if previous is not None:
+        if previous is not None and previous.content.parent == self._contents:
             previous.content.unlink(missing_ok=True)
         return blob
 
@@ -205,6 +240,11 @@ class BlobStore:
             Blob(row[0], row[1], self._contents / row[2], row[3], row[4], json.loads(row[5]), row[6], row[7])
             for row in rows
         ]
+
+
+def _file_blob(container: str, name: str, path: Path) -> Blob:
+    status = path.stat()
+    return Blob(container, name, path, status.st_size, "application/octet-stream", {}, status.st_mtime, status.st_mtime)
 
 
 async def _write_stream(path: Path, data: AsyncIterator[bytes]) -> None:

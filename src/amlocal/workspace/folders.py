@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
+from amlocal.workspace.blob_files import blobs_below
 from amlocal.workspace.blobs import Blob, BlobStore
 from amlocal.workspace.datastores import locate
 from amlocal.workspace.errors import bad_request
@@ -85,11 +86,7 @@ def build_folder(folder: Path, files: Mapping[str, Path], *, link: bool) -> Path
 
 def _blobs_at(blobs: BlobStore, uri: str) -> tuple[list[Blob], str]:
     container, prefix = locate(uri)
-    found = [
-        blob
-        for blob in blobs.find(container, prefix)
-        if not prefix or blob.name == prefix or blob.name.startswith(f"{prefix}/")
-    ]
+    found = blobs_below(blobs, container, prefix)
     if not found:
         raise bad_request(f"There are no files at {uri}.")
     return found, prefix

@@ -67,6 +67,26 @@ class Layout:
         return self.root / "blobs"
 
     @property
+    def datastores(self) -> Path:
+        """One folder per datastore: what jobs write there, and what users put there."""
+        return self.home / "datastores"
+
+    @property
+    def folders(self) -> Path:
+        """Registered data, and uploads, as files and folders for jobs to read."""
+        return self.root / "folders"
+
+    @property
+    def components(self) -> Path:
+        """Registered components as YAML files, each with its code."""
+        return self.root / "components"
+
+    @property
+    def environments(self) -> Path:
+        """Registered environments as YAML files."""
+        return self.root / "environments"
+
+    @property
     def models(self) -> Path:
         """Registered models as folders, one per version, shared by all deployments."""
         return self.root / "models"

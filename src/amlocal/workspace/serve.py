@@ -21,7 +21,7 @@ from amlocal.endpoints.router import Router
 from amlocal.endpoints.serving import Serving
 from amlocal.workspace import proxy
 from amlocal.workspace.application import https_app
-from amlocal.workspace.blobs import BlobStore
+from amlocal.workspace.blob_files import open_blobs
 from amlocal.workspace.certificates import ensure_certificates
 from amlocal.workspace.daemon_record import LISTENERS, DaemonRecord, new_record, read_record, write_record
 from amlocal.workspace.deployment_files import DeploymentFiles
@@ -86,7 +86,8 @@ async def serve(layout: Layout, *, allow_egress: bool) -> None:
         await stack.enter_async_context(running_mlflow(layout, record.key, listeners["mlflow"]))
         certificate, private_key = ensure_certificates(layout)
         store = stack.enter_context(contextlib.closing(Store(layout.database)))
-        blobs = BlobStore(store.connection, layout.blobs)
+        blobs = open_blobs(store, layout)
+        blobs.discard_unfinished()
         router = Router()
         serving = Serving(router, layout.socket_folder(), os.environ)
         operations = Operations(store)

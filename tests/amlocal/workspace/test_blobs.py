@@ -90,6 +90,7 @@ def test_blobs_survive_a_restart_and_leftovers_do_not(tmp_path: Path) -> None:
     put(first, "a", pieces(b"kept"))
     (tmp_path / "blobs" / "staging" / "left").write_text("half an upload")
     second = BlobStore(Store(tmp_path / "store.db").connection, tmp_path / "blobs")
+    second.discard_unfinished()
     blob = second.get("data", "a")
     assert blob is not None
     assert blob.content.read_bytes() == b"kept"

@@ -1,0 +1,304 @@
+"""The workspace's assets, read and written on disk: for jobs, which need no daemon for it."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from amlocal.errors import AmlocalError
+from amlocal.reader.addresses import AddressError, AssetReference, DatastorePath, parse_address
+from amlocal.reader.assets import RegisteredPath
+from amlocal.reader.model import MODEL_TYPES
+from amlocal.workspace import names
+from amlocal.workspace.blob_files import as_path, blobs_below, open_blobs
+from amlocal.workspace.definitions import component_definition, environment_definition
+from amlocal.workspace.layout import Layout
+from amlocal.workspace.store import Json, Resource, Store
+from amlocal.workspace.versions import DEFAULT_VERSION, NAME, latest_version, next_version
+
+CONTENT_PROPERTY = "amlocal.content"
+"""Property of a version that a job registered: the digest of its content."""
+
+
+@dataclass(frozen=True)
+class NewVersion:
+    """A version of a data asset or model to be registered.
+
+    Attributes:
+        name: The asset.
+        version: ``None`` for the next free number.
+        type: ``uri_folder``, ``mlflow_model`` …; it says whether this is data or a model.
+        address: Where it lies.
+        content: The digest of its content.
+        job: The job that wrote it.
+    """
+
+    name: str
+    version: str | None
+    type: str
+    address: DatastorePath
+    content: str
+    job: str
+
+
+class Registry:
+    """The assets and datastores under a home folder; implements ``amlocal.reader.assets.Assets``.
+
+    Args:
+        home: The ``--home`` folder. It is written to when something is found or registered only.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._layout = Layout(home)
+
+    def data(self, reference: AssetReference) -> RegisteredPath | None:
+        """Find a data asset."""
+        return self._path("data", "dataUri", "dataType", "uri_folder", reference)
+
+    def model(self, reference: AssetReference) -> RegisteredPath | None:
+        """Find a model: the folder or file that was registered."""
+        return self._path("models", "modelUri", "modelType", "custom_model", reference)
+
+    def component(self, reference: AssetReference) -> Path | None:
+        """Find a component: a YAML file of its definition, with its code beside it."""
+        with self._store() as store:
+            version = None if store is None else _version(store, "components", reference)
+            if store is None or version is None:
+                return None
+            spec = version.body["properties"]["componentSpec"]
+            code = self._code(store, spec.get("code"))
+            definition = component_definition(spec, None if code is None else "./code")
+            folder = self._layout.components / _digest(definition, code)
+            return self._define(folder, "component.yml", definition, code or {})
+
+    def environment(self, reference: AssetReference) -> Path | None:
+        """Find an environment: a YAML file of its definition."""
+        with self._store() as store:
+            version = None if store is None else _version(store, "environments", reference)
+            if version is None:
+                return None
+            definition = environment_definition(reference.name, version.name, version.body["properties"])
+            folder = self._layout.environments / _digest(definition, None)
+            return self._define(folder, "environment.yml", definition, {})
+
+    def datastore(self, address: DatastorePath) -> Path | None:
+        """Find a file or folder in a datastore: in its own folder, or among what clients uploaded."""
+        root = self._layout.datastores / address.datastore
+        inside = _inside(root, address.path)
+        if inside is None:
+            return None
+        if address.datastore == names.DEFAULT_DATASTORE:
+            with self._store() as store:
+                blobs = None if store is None else open_blobs(store, self._layout)
+                found = [] if blobs is None else blobs_below(blobs, names.DEFAULT_CONTAINER, address.path)
+                if any(not blob.content.is_relative_to(root) for blob in found):
+                    return as_path(found, address.path, self._layout.folders)
+        return inside if inside.exists() else None
+
+    def write(self, source: Path, address: DatastorePath) -> Path:
+        """Put a file or folder into a datastore; files that are there under the same names are replaced.
+
+        Args:
+            source: What to put there; copied, so that editing one does not change the other.
+            address: Where.
+
+        Returns:
+            The file or folder in the datastore.
+
+        Raises:
+            AmlocalError: The address leads out of the datastore, or a folder is in a file's place.
+        """
+        root = self._layout.datastores / address.datastore
+        target = _inside(root, address.path)
+        if target is None or (target == root and source.is_file()):
+            raise AmlocalError(f"{address.path!r} is no path inside datastore {address.datastore}")
+        staging = self._layout.datastores / ".staging" / uuid.uuid4().hex
+        staging.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            if source.is_file():
+                shutil.copyfile(source, staging)
+            else:
+                shutil.copytree(source, staging)
+            _move_into_place(staging, target)
+        except (IsADirectoryError, NotADirectoryError, FileExistsError) as error:
+            raise AmlocalError(f"{target} cannot be written: {error.strerror}") from None
+        finally:
+            if staging.is_dir():
+                shutil.rmtree(staging, ignore_errors=True)
+            staging.unlink(missing_ok=True)
+        return target
+
+    def find_registered(self, asset: NewVersion) -> str | None:
+        """Find the version of an asset that has the given content, the newest first.
+
+        Args:
+            asset: With a version, only that one is looked at.
+
+        Returns:
+            The version; ``None`` when there is none with this content.
+
+        Raises:
+            AmlocalError: The stated version exists and has other content.
+        """
+        with self._store() as store:
+            if store is None:
+                return None
+            return _same(store, asset)
+
+    def register(self, asset: NewVersion) -> str:
+        """Register what lies in a datastore.
+
+        Args:
+            asset: What to register.
+
+        Returns:
+            Its version: the stated one, else the next free number.
+
+        Raises:
+            AmlocalError: The stated version exists and has other content, or a name is none.
+        """
+        for part in (asset.name, asset.version or "1"):
+            if NAME.fullmatch(part) is None:
+                raise AmlocalError(f"{part!r} is no name or version; expected letters, digits, '-', '_' and '.'")
+        collection = "models" if asset.type in MODEL_TYPES else "data"
+        self._layout.create()
+        with contextlib.closing(Store(self._layout.database)) as store, store.transaction():
+            if asset.version is not None and _same(store, asset) is not None:
+                return asset.version
+            versions = f"{collection}/{asset.name}/versions"
+            if store.get(collection, asset.name) is None:
+                shared = {"dataType": asset.type} if collection == "data" else {}
+                store.put(collection, asset.name, {"properties": shared})
+            version = asset.version or next_version(store.members(versions))
+            store.put(versions, version, {"properties": _properties(collection, asset)})
+            return version
+
+    def _path(
+        self, collection: str, uri_key: str, type_key: str, usual: str, reference: AssetReference
+    ) -> RegisteredPath | None:
+        with self._store() as store:
+            version = None if store is None else _version(store, collection, reference)
+        if version is None:
+            return None
+        properties = version.body["properties"]
+        uri = str(properties.get(uri_key))
+        try:
+            address = parse_address(uri)
+        except AddressError:
+            address = None
+        path = self.datastore(address) if isinstance(address, DatastorePath) else None
+        return RegisteredPath(path, properties.get(type_key) or usual, version.name, uri)
+
+    def _code(self, store: Store, stated: object) -> Mapping[str, Path] | None:
+        """Find the files of uploaded code; ``None`` where the definition states none, or some elsewhere."""
+        if not isinstance(stated, str):
+            return None
+        try:
+            reference = parse_address(stated)
+        except AddressError:
+            return None
+        if not isinstance(reference, AssetReference) or reference.kind != "codes":
+            return None
+        version = _version(store, "codes", reference)
+        if version is None:
+            return None
+        from amlocal.workspace.folders import code_files  # brings the web framework along
+
+        return code_files(open_blobs(store, self._layout), version.body["properties"]["codeUri"])
+
+    def _define(self, folder: Path, name: str, definition: Json, code: Mapping[str, Path]) -> Path:
+        """Write a definition and its code aside, and rename them into place."""
+        if folder.exists():
+            return folder / name
+        aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+        aside.mkdir(parents=True)
+        try:
+            (aside / name).write_text(yaml.safe_dump(definition, sort_keys=False), encoding="utf-8")
+            if code:
+                from amlocal.workspace.folders import build_folder  # brings the web framework along
+
+                build_folder(aside / "code", code, link=True)
+            aside.rename(folder)
+        except OSError:
+            if not folder.exists():  # else another job has just written the same
+                raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        return folder / name
+
+    @contextlib.contextmanager
+    def _store(self) -> Iterator[Store | None]:
+        """Open the database; nothing where no workspace has been made yet."""
+        if not self._layout.database.is_file():
+            yield None
+            return
+        with contextlib.closing(Store(self._layout.database)) as store:
+            yield store
+
+
+def _version(store: Store, collection: str, reference: AssetReference) -> Resource | None:
+    if reference.version is not None and reference.version != DEFAULT_VERSION:
+        return store.get(f"{collection}/{reference.name}/versions", reference.version)
+    if reference.label not in (None, "latest", "default"):
+        return None
+    return latest_version(store, collection, reference.name)
+
+
+def _same(store: Store, asset: NewVersion) -> str | None:
+    collection = "models" if asset.type in MODEL_TYPES else "data"
+    versions = store.members(f"{collection}/{asset.name}/versions")
+    for version in reversed(versions):
+        properties = version.body["properties"].get("properties") or {}
+        same = properties.get(CONTENT_PROPERTY) == asset.content
+        if asset.version == version.name and not same:
+            what = "model" if collection == "models" else "data asset"
+            message = f"{what} {asset.name}:{asset.version} exists and has other content"
+            raise AmlocalError(f"{message}; give another version, or none for the next free one")
+        if same and asset.version in (None, version.name):
+            return version.name
+    return None
+
+
+def _properties(collection: str, asset: NewVersion) -> Json:
+    uri = f"azureml://datastores/{asset.address.datastore}/paths/{asset.address.path}"
+    prefix = "model" if collection == "models" else "data"
+    properties = {
+        f"{prefix}Uri": uri,
+        f"{prefix}Type": asset.type,
+        "isAnonymous": False,
+        "isArchived": False,
+        "tags": {},
+        "properties": {CONTENT_PROPERTY: asset.content, "amlocal.job": asset.job},
+    }
+    return {**properties, "jobName": asset.job} if collection == "models" else properties
+
+
+def _digest(definition: Json, code: Mapping[str, Path] | None) -> str:
+    files = None if code is None else {name: path.name for name, path in code.items()}
+    text = json.dumps([definition, files], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _inside(root: Path, path: str) -> Path | None:
+    target = Path(os.path.normpath(root / path))
+    return target if target == root or target.is_relative_to(root) else None
+
+
+def _move_into_place(staging: Path, target: Path) -> None:
+    """Rename a whole folder where there is none, else file by file, so that no reader sees half a file."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if staging.is_file() or not target.exists():
+        staging.replace(target)
+        return
+    for folder, _, files in os.walk(staging):
+        below = target / Path(folder).relative_to(staging)
+        below.mkdir(exist_ok=True)
+        for name in files:
+            Path(folder, name).replace(below / name)
