@@ -25,11 +25,11 @@ export AMLOCAL_HOME ?= .amlocal
 JOB := finetune-$(shell date -u +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test acceptance lint format validate sample clean
+.PHONY: help setup run stop test acceptance public-jobs lint format validate sample clean
 
 help: ## Show this help
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
-	  | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	  | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 	@echo
 	@echo '  make run takes DATA= TASK= TEXT= TEXT_PAIR= LABEL= LABELS= CHECKPOINT= EPOCHS= NAME= SET=; see the README.'
 
@@ -63,6 +63,9 @@ test: setup ## Run all tests
 REAL_DATA ?= ../shared/data
 acceptance: setup ## Run on real data in REAL_DATA; the figures of docs/results.md
 	$(BIN)/python benchmarks/acceptance.py --data $(REAL_DATA)
+
+public-jobs: setup ## Read all job files in FOLDER; hold each against azure-ai-ml
+	$(BIN)/python benchmarks/public_jobs.py $(FOLDER)
 
 lint: setup ## Check style, types and YAML
 	$(BIN)/ruff check .

@@ -10,7 +10,6 @@ from amlocal.reader.expressions import Kind, Reference, references, render
 from amlocal.reader.literals import fit
 from amlocal.reader.model import (
     ARTIFACTS,
-    FILE_TYPES,
     LITERAL_TYPES,
     Binding,
     CommandNode,
@@ -120,9 +119,6 @@ def _fitted(source: Source, spec: InputSpec, place: Place) -> Source:
     if spec.type in LITERAL_TYPES:
         message = f"input {spec.name!r} is a {spec.type} and is given a file or folder"
         raise UnreadableError(place, "type", message)
-    if isinstance(source, UrlBinding) and spec.type is not None and spec.type not in FILE_TYPES:
-        message = f"input {spec.name!r} is a {spec.type} and {source.url} a single file; download it and give --map "
-        raise UnreadableError(source.place, "type", f"{message}{source.url}=FOLDER")
     if isinstance(source, PathBinding) and not source.path.exists():
         message = f"input {spec.name!r}: {shown(source.path)} does not exist"
         raise UnreadableError(source.place, "missing-data", message)

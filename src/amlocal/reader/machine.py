@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from amlocal.reader.model import Setting
 from amlocal.reader.section import Section
 from amlocal.reader.settings import read_setting
@@ -55,8 +53,9 @@ def _identity(section: Section) -> None:
     if identity is None:
         return
     kind = identity.require("type")
-    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(kind.value)).lower()
-    if name not in _IDENTITIES:
+    # azure-ai-ml takes AMLToken, UserIdentity … as well.
+    known = {name.replace("_", "") for name in _IDENTITIES}
+    if str(kind.value).replace("_", "").lower() not in known:
         message = f"identity type must be one of {', '.join(_IDENTITIES)}, found {kind.value!r}"
         raise UnreadableError(kind.place, "type", message)
     identity.skip("client_id", "object_id", "msi_resource_id")

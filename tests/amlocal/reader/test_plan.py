@@ -156,3 +156,18 @@ def test_definition_as_the_service_shows_it_can_be_read(tmp_path):
     )
 
     assert [step.name for step in read_plan(path).steps] == ["command"]
+
+
+def test_file_may_be_given_where_a_component_says_folder(tmp_path):
+    (tmp_path / "show.yml").write_text(
+        "name: show\ntype: command\ncommand: cat ${{inputs.data}}\nenvironment: azureml:any:1\n"
+        "inputs: {data: {type: uri_folder}}\n"
+    )
+    path = tmp_path / "job.yml"
+    path.write_text(
+        "type: pipeline\ninputs:\n  data: {type: uri_file, path: 'https://example.org/iris.csv'}\njobs:\n  a:\n"
+        "    type: command\n    component: ./show.yml\n    identity: {type: AMLToken}\n"
+        "    inputs: {data: '${{parent.inputs.data}}'}\n"
+    )
+
+    assert read_plan(path).steps[0].inputs["data"].url == "https://example.org/iris.csv"
