@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from amlocal.errors import AmlocalError
 from amlocal.run.files import JobFolder
-from amlocal.run.jobs import is_running, read_record, records
+from amlocal.run.jobs import is_running, job_folders, read_record
 from amlocal.run.records import CANCELED, COMPLETED, ENDED, FAILED, NOT_STARTED, RUNNING, JobRecord, seconds
 
 if TYPE_CHECKING:
@@ -198,7 +199,13 @@ def _download(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    found = sorted(records(arguments.home), key=lambda record: record.started or 0.0, reverse=True)
+    found = []
+    for folder in job_folders(arguments.home):
+        try:
+            found.append(read_record(folder))
+        except AmlocalError as error:  # one that is damaged or of another version hides no other
+            print(f"error: {error}", file=sys.stderr)
+    found.sort(key=lambda record: record.started or 0.0, reverse=True)
     chosen = [record for record in found if arguments.status in (None, record.status)][: arguments.max_results]
     rows = [_row(record) for record in chosen]
     if arguments.output != "table":

@@ -162,6 +162,7 @@ async def _run(job: PreparedJob, backend: Backend, watcher: Watcher, signals: li
     mark = RunningMark(folder)
     mark.set()
     digests = DigestCache(request.home / "cache" / "digests.sqlite")
+    writing = asyncio.create_task(journal.keep_written())
     try:
         with watcher(journal):
             tracking, environment = await asyncio.to_thread(backend.connect)
@@ -205,6 +206,7 @@ async def _run(job: PreparedJob, backend: Backend, watcher: Watcher, signals: li
                 await ends.done()
                 mark.clear()
     finally:
+        writing.cancel()
         digests.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sqlite3
@@ -20,10 +21,14 @@ class DigestCache:
     def __init__(self, database: Path) -> None:
         database.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(database, timeout=30, check_same_thread=False)
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=OFF")  # losing it costs re-reading files, nothing else
-        self._connection.execute("CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, stat TEXT, digest TEXT)")
+        try:
+            self._connection = _open(database)
+        except sqlite3.DatabaseError:  # damaged, say by a full disk or a power cut
+            database.unlink(missing_ok=True)
+            try:
+                self._connection = _open(database)
+            except sqlite3.Error:  # nothing can be written there now
+                self._connection = _open(":memory:")
 
     def close(self) -> None:
         """Close the database."""
@@ -37,14 +42,14 @@ class DigestCache:
         """
         status = path.stat()
         stamp = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_dev}:{status.st_ino}"
-        with self._lock:
-            row = self._connection.execute("SELECT stat, digest FROM files WHERE path = ?", (str(path),)).fetchone()
+        row = self._remembered(path)
         if row is not None and row[0] == stamp:
-            return str(row[1])
+            return row[1]
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         if time.time() - max(status.st_mtime, status.st_ctime) > _RECENT_SECONDS:
-            with self._lock, self._connection:
+            # A full disk is no reason to fail: the file is read again next time.
+            with self._lock, contextlib.suppress(sqlite3.Error), self._connection:
                 self._connection.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (str(path), stamp, digest))
         return digest
 
@@ -58,11 +63,27 @@ class DigestCache:
             return self.file(path)
         return combined({name: self._entry(file) for name, file in walk(path)})
 
+    def _remembered(self, path: Path) -> tuple[str, str] | None:
+        with self._lock, contextlib.suppress(sqlite3.Error):
+            found: tuple[str, str] | None = self._connection.execute(
+                "SELECT stat, digest FROM files WHERE path = ?", (str(path),)
+            ).fetchone()
+            return found
+        return None
+
     def _entry(self, path: Path) -> str:
         if path.is_file():
             return self.file(path)
         # A dangling link, a socket, a pipe: all there is to it is what it is.
         return f"link to {path.readlink()}" if path.is_symlink() else "special file"
+
+
+def _open(database: Path | str) -> sqlite3.Connection:
+    connection = sqlite3.connect(database, timeout=30, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=OFF")  # losing it costs re-reading files, nothing else
+    connection.execute("CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, stat TEXT, digest TEXT)")
+    return connection
 
 
 def walk(root: Path) -> Iterator[tuple[str, Path]]:

@@ -71,7 +71,7 @@ def _artifacts(folder: JobFolder, record: JobRecord) -> Iterator[tuple[Path, Pat
         if step.log is not None:
             yield _LOGS / name / "logs", Path(step.log).parent
         if ARTIFACTS in step.outputs:
-            yield _LOGS / name / "outputs", Path(step.outputs[ARTIFACTS])
+            yield _LOGS / name / "outputs", Path(step.outputs[ARTIFACTS]) / "outputs"
         if step.trials:
             yield _LOGS / name / TABLE, folder.step(name).outputs / TABLE
         for number, trial in step.trials.items():

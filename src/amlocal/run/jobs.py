@@ -33,11 +33,11 @@ def read_record(folder: JobFolder) -> JobRecord:
     return record if record.status in ENDED or is_running(record) or record.pid is None else _gone(record)
 
 
-def records(home: Path) -> Iterator[JobRecord]:
-    """Read the records of all jobs, in no particular order."""
+def job_folders(home: Path) -> Iterator[JobFolder]:
+    """Find the folders of all jobs, in no particular order."""
     for path in (home / "jobs").glob("*/job.json"):
-        if not path.parent.name.startswith("."):
-            yield read_record(JobFolder(home, path.parent.name))
+        if not path.parent.name.startswith("."):  # a job that is being made
+            yield JobFolder(home, path.parent.name)
 
 
 def is_running(record: JobRecord) -> bool:

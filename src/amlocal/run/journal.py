@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import dataclasses
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from amlocal.run.files import write_atomically
-from amlocal.run.records import JobRecord, StepRecord, TrialRecord, to_json
+from amlocal.run.records import JobRecord, StepRecord, TrialRecord, step_to_json, to_json
 
 Listener: TypeAlias = Callable[[JobRecord, str | None, int | None], None]
 """Called with the record and, where it is about one, the step and the trial that changed."""
@@ -21,16 +22,17 @@ _WRITE_EVERY_SECONDS = 0.25
 class Journal:
     """Holds a job's record.
 
-    Changes are written at most a few times a second, and always when the job's own fields change, so that a
-    job of hundreds of steps does not spend its time on its record.
+    It is written when the job's own fields change; changes of steps are written together, a few times a second, and
+    only the changed steps are made into text again: a job of hundreds of steps does not spend its time on its record.
     """
 
     def __init__(self, record: JobRecord, path: Path) -> None:
         self._record = record
         self._path = path
-        self._written = 0.0
+        self._changed = False
         self._lock = threading.RLock()
         self._listeners: list[Listener] = []
+        self._texts: dict[str, tuple[StepRecord, str]] = {}
 
     @property
     def record(self) -> JobRecord:
@@ -42,10 +44,14 @@ class Journal:
         self._listeners.append(listener)
 
     def job(self, **changes: Any) -> None:
-        """Change the job's own fields."""
+        """Change the job's own fields, and write.
+
+        Raises:
+            OSError: when the record cannot be written.
+        """
         with self._lock:
             self._record = dataclasses.replace(self._record, **changes)
-            self.flush()
+            self._write()
         self._tell(None, None)
 
     def step(self, name: str, **changes: Any) -> None:
@@ -62,16 +68,25 @@ class Journal:
             self._put(dataclasses.replace(step, trials={**step.trials, trial.number: trial}))
         self._tell(name, trial.number)
 
-    def flush(self) -> None:
-        """Write the record now."""
-        with self._lock:
-            self._written = time.monotonic()
-            write_atomically(self._path, to_json(self._record))
+    async def keep_written(self) -> None:
+        """Write what changes, a few times a second, until canceled."""
+        while True:
+            await asyncio.sleep(_WRITE_EVERY_SECONDS)
+            # A full disk may have room again; when it has not, the end of the job says so.
+            with contextlib.suppress(OSError), self._lock:
+                if self._changed:
+                    self._write()
+
+    def _write(self) -> None:
+        for name, step in self._record.steps.items():
+            if name not in self._texts or self._texts[name][0] is not step:
+                self._texts[name] = (step, step_to_json(step))
+        write_atomically(self._path, to_json(self._record, {name: text for name, (_, text) in self._texts.items()}))
+        self._changed = False
 
     def _put(self, step: StepRecord) -> None:
         self._record = dataclasses.replace(self._record, steps={**self._record.steps, step.name: step})
-        if time.monotonic() - self._written > _WRITE_EVERY_SECONDS:
-            self.flush()
+        self._changed = True
 
     def _tell(self, step: str | None, trial: int | None) -> None:
         for listener in self._listeners:

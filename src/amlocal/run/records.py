@@ -133,9 +133,27 @@ class JobRecord:
     outputs: Mapping[str, str] = field(default_factory=dict)
 
 
-def to_json(record: JobRecord) -> str:
-    """Write a record as text."""
-    return json.dumps(dataclasses.asdict(record), indent=2) + "\n"
+def to_json(record: JobRecord, steps: Mapping[str, str] | None = None) -> str:
+    """Write a record as text, a line for each field and each step.
+
+    Args:
+        record: the record.
+        steps: what ``step_to_json`` made of each of its steps; made anew when not given.
+    """
+    texts = {name: step_to_json(step) for name, step in record.steps.items()} if steps is None else steps
+    values = {
+        field.name: json.dumps(getattr(record, field.name))
+        for field in dataclasses.fields(record)
+        if field.name != "steps"
+    }
+    lines = ",\n    ".join(f"{json.dumps(name)}: {text}" for name, text in texts.items())
+    values["steps"] = f"{{\n    {lines}\n  }}" if texts else "{}"
+    return "{\n  " + ",\n  ".join(f'"{name}": {value}' for name, value in values.items()) + "\n}\n"
+
+
+def step_to_json(step: StepRecord) -> str:
+    """Write a step's record as one line of text."""
+    return json.dumps(dataclasses.asdict(step))
 
 
 def from_json(text: str, source: Path) -> JobRecord:

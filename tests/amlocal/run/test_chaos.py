@@ -17,7 +17,8 @@ import pytest
 
 from amlocal.run import guard_process
 from amlocal.run.guard import JOB_VARIABLE
-from amlocal.run.jobs import GONE, records
+from amlocal.run.jobs import GONE, job_folders, read_record
+from amlocal.run.records import JobRecord
 
 ROUNDS = int(os.environ.get("AMLOCAL_CHAOS_ROUNDS", "6"))
 SEED = int(os.environ.get("AMLOCAL_CHAOS_SEED", "0"))
@@ -78,6 +79,10 @@ def pipeline() -> str:
     return f"type: pipeline\noutputs:\n  best: {{type: uri_folder}}\njobs:\n{steps}{SWEEP}"
 
 
+def all_records(home: Path) -> list[JobRecord]:
+    return [read_record(folder) for folder in job_folders(home)]
+
+
 class Home:
     """A home folder in which the job is run by a process of its own."""
 
@@ -109,7 +114,7 @@ class Home:
             time.sleep(0.02)
 
     def output(self) -> str:
-        newest = max(records(self.folder), key=lambda record: record.started)
+        newest = max(all_records(self.folder), key=lambda record: record.started)
         assert newest.status == "Completed", newest
         return (Path(newest.outputs["best"]) / "all.txt").read_text()
 
@@ -137,16 +142,16 @@ def test_killed_at_random_points_the_job_still_ends_the_same(tmp_path, job):
             os.kill(victims[victim], signal.SIGKILL)
         process.wait(60)
         rough.wait_until_empty()
-        for record in records(rough.folder):
+        for record in all_records(rough.folder):
             assert record.status in {"Completed", "Failed", "Canceled"}, record
 
     finished = {
-        step.key for record in records(rough.folder) for step in record.steps.values() if step.status == "Completed"
+        step.key for record in all_records(rough.folder) for step in record.steps.values() if step.status == "Completed"
     }
     assert rough.start().wait(60) == 0
     assert rough.output() == calm.output()
     rough.wait_until_empty()
-    last = max(records(rough.folder), key=lambda record: record.started)
+    last = max(all_records(rough.folder), key=lambda record: record.started)
     again = {step.name for step in last.steps.values() if step.key in finished and step.reused_from is None}
     assert not again, "finished steps ran again"
     assert not list((rough.folder / "running").iterdir())
@@ -167,7 +172,7 @@ def test_no_step_outlives_a_killed_amlocal_not_even_one_in_a_session_of_its_own(
         process.wait(10)
 
     home.wait_until_empty()
-    assert [record.error for record in records(home.folder)] == [GONE]
+    assert [record.error for record in all_records(home.folder)] == [GONE]
 
 
 def guard(mark: str, grace_seconds: float) -> subprocess.Popen[bytes]:

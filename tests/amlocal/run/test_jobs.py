@@ -11,7 +11,7 @@ from amlocal.errors import AmlocalError
 from amlocal.run.download import download
 from amlocal.run.files import JobFolder, write_atomically
 from amlocal.run.follow import Follower
-from amlocal.run.jobs import RunningMark, is_running, read_record, records, settle, this_process
+from amlocal.run.jobs import RunningMark, is_running, job_folders, read_record, settle, this_process
 from amlocal.run.records import JobRecord, StepRecord, TrialRecord, to_json
 
 JOB = """\
@@ -36,6 +36,10 @@ jobs:
     objective: {goal: maximize, primary_metric: score}
     limits: {max_total_trials: 2}
 """
+
+
+def all_records(home):
+    return [read_record(folder) for folder in job_folders(home)]
 
 
 def killed(machine, name="killed", **process):
@@ -70,7 +74,7 @@ def test_job_whose_process_is_gone_counts_as_canceled(machine, ended_process):
     assert (record.status, record.error) == ("Canceled", "the process that ran it is gone")
     assert [step.status for step in record.steps.values()] == ["Completed", "Canceled", "NotStarted"]
     assert record.steps["busy"].trials[0].status == "Canceled"
-    assert [found.status for found in records(machine.home)] == ["Canceled"]
+    assert [found.status for found in all_records(machine.home)] == ["Canceled"]
 
 
 def test_a_process_that_got_its_number_later_is_another_one(machine):
@@ -197,4 +201,4 @@ def test_a_folder_that_is_being_made_is_no_job(machine):
     staged.mkdir(parents=True)
     (staged / "job.json").write_text("{")
 
-    assert list(records(machine.home)) == []
+    assert all_records(machine.home) == []
