@@ -9,6 +9,9 @@ import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
+DEFAULT_DATASTORE = "workspaceblobstore"
+"""The datastore that every workspace has."""
+
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _SHORT = re.compile(r"(?P<name>[^/:@\s]+)(?::(?P<version>[^/:@\s]+)|@(?P<label>[^/:@\s]+))?")
 _WORKSPACE = r"/?subscriptions/[^/]+/resourcegroups/[^/]+/(?:providers/[^/]+/)?workspaces/[^/]+"

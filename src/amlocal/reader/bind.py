@@ -187,7 +187,7 @@ def follow(
     if reference.name not in declared:
         message = f"node {node.name!r} has no output {reference.name!r}; it has {', '.join(sorted(declared))}"
         raise UnreadableError(place, "undefined-output", message)
-    found = _output_of(node, scope.prefix, reference.name)
+    found = output_of(node, scope.prefix, reference.name)
     if found is None and _has_unresolved(node):
         raise BrokenInputError
     if found is None:
@@ -219,7 +219,8 @@ def _has_unresolved(node: Node) -> bool:
     return isinstance(node, UnresolvedNode)
 
 
-def _output_of(node: Node, prefix: str, output: str) -> StepOutput | None:
+def output_of(node: Node, prefix: str, output: str) -> StepOutput | None:
+    """Find the step that writes a node's output; None when there is none, or the node cannot be known."""
     if isinstance(node, UnresolvedNode):
         return None
     if isinstance(node, CommandNode):
@@ -233,5 +234,5 @@ def written(graph: Graph, prefix: str, output: str) -> StepOutput | None:
         for name, binding in node.outputs.items():
             reference = binding.target.reference if binding.target else None
             if reference is not None and reference.name == output:
-                return _output_of(node, prefix, name)
+                return output_of(node, prefix, name)
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from amlocal.reader.destination import read_destination
 from amlocal.reader.expressions import Template, has_expression
 from amlocal.reader.literals import coerce, fit
 from amlocal.reader.model import (
@@ -81,7 +82,17 @@ def read_specs(section: Section) -> dict[str, InputSpec]:
 
 
 def read_outputs(section: Section) -> dict[str, OutputSpec]:
-    """Read the outputs that a component or job declares."""
+    """Read the outputs that a component declares."""
+    outputs = read_job_outputs(section)
+    for key, spec in outputs.items():
+        if spec.destination is not None:
+            message = f"output {key!r} of a component takes no path, name or version; they belong where it is used"
+            section.report.problem(spec.place, "unknown-key", message)
+    return outputs
+
+
+def read_job_outputs(section: Section) -> dict[str, OutputSpec]:
+    """Read the outputs of a job."""
     found = section.each("outputs", lambda key, node: read_output(key, node, section.report), unreadable_output)
     return {key: spec for key, (spec, _) in found.items()}
 
@@ -188,22 +199,11 @@ def read_output(
     if kind in LITERAL_TYPES:
         message = f"output {name!r}: outputs of type {kind} are not supported on this machine"
         raise UnreadableError(place, "not-supported", message)
-    target: Template | None = None
-    path = section.take("path")
-    if path is not None and has_expression(str(path.value)):
-        parsed = template(path, str(path.value))
-        if parsed.reference is not None:
-            target = parsed
-    if path is not None and target is None:
-        report.ignore("outputs path", path.place)
-    for key in ("name", "version"):
-        stated = section.take(key)
-        if stated is not None:
-            message = f"output {name!r}: registering outputs ({key}) is not supported yet"
-            report.problem(stated.place, "not-supported", message)
+    target, destination = read_destination(section, kind)
     section.skip("description", "mode", "early_available")
     section.finish()
-    return OutputSpec(name, place, kind or _parent_type(target, parents)), OutputBinding(place, target)
+    spec = OutputSpec(name, place, kind or _parent_type(target, parents), destination)
+    return spec, OutputBinding(place, target, destination)
 
 
 def _parent_type(target: Template | None, parents: Mapping[str, OutputSpec] | None) -> str:

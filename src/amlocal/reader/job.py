@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from amlocal.errors import AmlocalError
+from amlocal.reader.addresses import DEFAULT_DATASTORE
 from amlocal.reader.assets import Assets, NoAssets, UriMapping
 from amlocal.reader.check import unused
 from amlocal.reader.command import read_command
 from amlocal.reader.graph import lone_node, read_nodes, resolve_component, with_instances
-from amlocal.reader.inputs import read_all_given, read_outputs, read_specs
+from amlocal.reader.inputs import read_all_given, read_job_outputs, read_outputs, read_specs
 from amlocal.reader.model import Binding, Graph, InputSpec, Job, Settings, UnresolvedNode
 from amlocal.reader.section import RECORDED, Report, Section
 from amlocal.reader.source import InvalidJobError, Located, Problem, UnreadableError, load, override, plain, shown
@@ -112,11 +113,12 @@ def _pipeline(section: Section, label: str, path: Path) -> tuple[Graph, dict[str
     report = section.report
     section.ignore("compute", "identity", "services", "is_deterministic")
     stated = section.section("settings")
-    settings = Settings(stated.boolean("continue_on_step_failure"), stated.boolean("force_rerun"))
-    stated.ignore("default_compute", "default_datastore", prefix="settings ")
+    datastore = (stated.text("default_datastore") or DEFAULT_DATASTORE).rpartition("/")[2].removeprefix("azureml:")
+    settings = Settings(stated.boolean("continue_on_step_failure"), stated.boolean("force_rerun"), datastore)
+    stated.ignore("default_compute", prefix="settings ")
     stated.finish()
     given = read_all_given(section)
-    outputs = read_outputs(section)
+    outputs = read_job_outputs(section)
     specs = {key: spec for key, (spec, _) in given.items()}
     body = section
     open_files: tuple[Path, ...] = (path,)
@@ -155,7 +157,7 @@ def _lone(section: Section, kind: str, label: str) -> Graph:
     report = section.report
     given = read_all_given(section)
     specs = {key: spec for key, (spec, _) in given.items()}
-    outputs = read_outputs(section)
+    outputs = read_job_outputs(section)
     inputs = _bindings(given)
     if kind == "command":
         component = read_command(section, label, specs, outputs)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from amlocal.reader.addresses import DEFAULT_DATASTORE
 from amlocal.reader.expressions import Template
 from amlocal.reader.search import Literal, SweepSpec
 from amlocal.reader.source import Place, Problem
@@ -45,12 +46,35 @@ class InputSpec:
 
 
 @dataclass(frozen=True)
+class Destination:
+    """Where an output goes besides the job's own folder.
+
+    Attributes:
+        type: the output's type where it is stated here; None for what the component declares.
+        path: an address in a datastore, with ``${{name}}`` and the like in it; None for one of our own.
+        asset: the data asset or model that it is registered as; None for none.
+        version: the asset's version; None for the next free one.
+    """
+
+    place: Place
+    type: str | None
+    path: Template | None
+    asset: str | None
+    version: str | None
+
+
+@dataclass(frozen=True)
 class OutputSpec:
-    """An output that a component, a node or a pipeline declares."""
+    """An output that a component, a node or a pipeline declares.
+
+    Attributes:
+        destination: where a job or node sends it; a component sends its outputs nowhere.
+    """
 
     name: str
     place: Place
     type: str
+    destination: Destination | None = None
 
 
 @dataclass(frozen=True)
@@ -102,10 +126,12 @@ class OutputBinding:
 
     Attributes:
         target: the pipeline output it is, if any.
+        destination: where else it goes.
     """
 
     place: Place
     target: Template | None
+    destination: Destination | None = None
 
 
 @dataclass(frozen=True)
@@ -266,10 +292,15 @@ Node: TypeAlias = CommandNode | PipelineNode | UnresolvedNode
 
 @dataclass(frozen=True)
 class Settings:
-    """A pipeline's ``settings``."""
+    """A pipeline's ``settings``.
+
+    Attributes:
+        default_datastore: what ``${{default_datastore}}`` is.
+    """
 
     continue_on_step_failure: bool = False
     force_rerun: bool = False
+    default_datastore: str = DEFAULT_DATASTORE
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,39 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from amlocal.reader.assets import Assets, UriMapping
-from amlocal.reader.bind import BrokenInputError, Scope, Source, StepOutput, bind, written
+from amlocal.reader.bind import BrokenInputError, Scope, Source, StepOutput, bind, output_of, written
 from amlocal.reader.check import check_job
 from amlocal.reader.distribution import Processes, processes_of
 from amlocal.reader.expressions import Kind, references
 from amlocal.reader.job import examine_job
 from amlocal.reader.model import (
     CommandNode,
+    Destination,
+    Graph,
     Job,
     PipelineNode,
     UnresolvedNode,
 )
 from amlocal.reader.settings import number
 from amlocal.reader.source import InvalidJobError, Problem, UnreadableError
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """An output of a step that goes somewhere besides the job's own folder.
+
+    Attributes:
+        output: the step's output.
+        name: the output's name where the destination is stated.
+        of_job: whether it is stated for an output of the job, rather than of a node.
+        type: the output's type.
+    """
+
+    output: str
+    name: str
+    of_job: bool
+    type: str
+    destination: Destination
 
 
 @dataclass(frozen=True)
@@ -32,6 +52,7 @@ class Step:
         depends: the steps that must have finished before.
         processes: what a distributed command runs as.
         timeout: seconds after which it is ended; None for no limit.
+        deliveries: what is to be done with its outputs.
     """
 
     name: str
@@ -40,6 +61,7 @@ class Step:
     depends: frozenset[str]
     processes: Processes | None = None
     timeout: int | None = None
+    deliveries: tuple[Delivery, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,7 +155,38 @@ def _plan(job: Job) -> tuple[Plan, list[Problem]]:
     outputs = {name: written(job.graph, "", name) for name in job.graph.outputs}
     if job.kind != "pipeline" and steps:
         outputs = {name: StepOutput(steps[0].name, name) for name in job.graph.outputs}
+    deliveries: dict[str, list[Delivery]] = {step.name: [] for step in steps}
+    for spec in job.graph.outputs.values():
+        _deliver(outputs.get(spec.name), spec.name, spec.destination, True, steps, deliveries)
+    _deliveries(job.graph, "", steps, deliveries)
+    steps = [replace(step, deliveries=tuple(deliveries[step.name])) for step in steps]
     return Plan(job, _ordered(steps, problems), outputs), problems
+
+
+def _deliveries(graph: Graph, prefix: str, steps: Sequence[Step], found: dict[str, list[Delivery]]) -> None:
+    for node in graph.nodes.values():
+        for name, binding in node.outputs.items():
+            _deliver(output_of(node, prefix, name), name, binding.destination, False, steps, found)
+        if isinstance(node, PipelineNode):
+            _deliveries(node.component, f"{prefix}{node.name}.", steps, found)
+
+
+def _deliver(
+    source: StepOutput | None,
+    name: str,
+    destination: Destination | None,
+    of_job: bool,
+    steps: Sequence[Step],
+    found: dict[str, list[Delivery]],
+) -> None:
+    if source is None or destination is None:
+        return
+    step = next((step for step in steps if step.name == source.step), None)
+    if step is None:
+        return
+    declared = step.node.component.outputs.get(source.output)
+    kind = destination.type or (declared.type if declared is not None else "uri_folder")
+    found[step.name].append(Delivery(source.output, name, of_job, kind, destination))
 
 
 def _unfold(scope: Scope, steps: list[Step], problems: list[Problem]) -> None:

@@ -184,6 +184,7 @@ async def _run(job: PreparedJob, backend: Backend, watcher: Watcher, signals: li
                 context=RunContext(folder.name, experiment, experiment_id, variables),
                 digests=digests,
                 results=ResultCache(request.home, digests),
+                registry=Registry(request.home),
                 root_run=run_id,
                 standalone=plan.job.kind != "pipeline",
                 rerun=request.rerun or plan.job.settings.force_rerun,
@@ -192,6 +193,7 @@ async def _run(job: PreparedJob, backend: Backend, watcher: Watcher, signals: li
                 cores=cores(),
                 poll_seconds=request.poll_seconds,
                 downloads=job.downloads,
+                default_datastore=plan.job.settings.default_datastore,
             )
             engine = Engine(plan, services, max(_LEAST_CONCURRENT_STEPS, cores()))
             status = KILLED

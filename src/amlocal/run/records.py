@@ -77,6 +77,7 @@ class StepRecord:
         reused_from: the job whose results it took over.
         cpu_seconds: processor time its commands took; None when reused or before it ended.
         outputs: each output's path.
+        registered: the asset that an output was registered as, as ``data reviews:3``.
         best_trial: number of the sweep's best trial.
         early_termination: what a sweep's policy saved; None without a policy.
         trial_table: path of a sweep's trial table.
@@ -96,6 +97,7 @@ class StepRecord:
     run_id: str | None = None
     log: str | None = None
     outputs: Mapping[str, str] = field(default_factory=dict)
+    registered: Mapping[str, str] = field(default_factory=dict)
     trials: Mapping[int, TrialRecord] = field(default_factory=dict)
     best_trial: int | None = None
     primary_metric: str | None = None

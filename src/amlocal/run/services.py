@@ -14,6 +14,7 @@ from amlocal.run.files import JobFolder
 from amlocal.run.journal import Journal
 from amlocal.run.reuse import ResultCache
 from amlocal.run.tracking import RunEnds, Tracking
+from amlocal.workspace.registry import Registry
 
 
 class Backend(Protocol):
@@ -29,6 +30,8 @@ class Services:
     """The surroundings of a job's steps.
 
     Attributes:
+        registry: the workspace's assets and datastores.
+        default_datastore: what ``${{default_datastore}}`` is.
         ends: ends the steps' runs.
         root_run: the job's own MLflow run.
         standalone: the job is a single command or sweep, so its step is the root run.
@@ -47,6 +50,8 @@ class Services:
     context: RunContext
     digests: DigestCache
     results: ResultCache
+    registry: Registry
+    default_datastore: str
     root_run: str
     standalone: bool
     rerun: bool

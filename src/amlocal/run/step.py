@@ -7,12 +7,14 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from amlocal.errors import AmlocalError
 from amlocal.reader.expressions import Kind, references
 from amlocal.reader.plan import Step
+from amlocal.run.delivery import deliver
 from amlocal.run.execute import Execution, execute, output_paths, thread_variables
 from amlocal.run.files import WorkFolder, link, write_atomically
 from amlocal.run.fingerprint import Fingerprint, explain
@@ -102,6 +104,7 @@ async def _reuse(step: Step, fingerprint: Fingerprint, result: Result, services:
         extra["trial_table"] = str(folder.root / TABLE)
         if services.standalone:
             await asyncio.to_thread(services.tracking.log_text, services.root_run, TABLE, table)
+    registered = await asyncio.to_thread(partial(deliver, step, result.outputs, services, reused=True))
     now = time.time()
     services.journal.step(
         step.name,
@@ -113,6 +116,7 @@ async def _reuse(step: Step, fingerprint: Fingerprint, result: Result, services:
         key=fingerprint.key,
         run_id=result.run_id,
         outputs={name: str(output.path) for name, output in result.outputs.items()},
+        registered=registered,
         **extra,
     )
     return result.outputs
@@ -150,7 +154,6 @@ async def _run(
         journal.step(name, ended=time.time(), **changes)
         _end_run(run_id, KILLED if changes["status"] == CANCELED else RUN_FAILED, services)
         return None
-    _end_run(run_id, FINISHED, services)
     if step.node.component.deterministic:
         extra: dict[str, Any] = {"log": log}
         if step.node.sweep is not None:
@@ -159,8 +162,18 @@ async def _run(
             extra["trials"] = {str(number): asdict(trial) for number, trial in trials.items()}
         result = Result(services.folder.name, outputs, time.time() - started, run_id, extra)
         services.results.store(fingerprint, result)
+    try:
+        # The result is kept by now: when only this fails, the step need not run again.
+        registered = await asyncio.to_thread(partial(deliver, step, outputs, services, reused=False))
+    except asyncio.CancelledError:
+        _end_run(run_id, KILLED, services)
+        raise
+    except (OSError, AmlocalError):
+        _end_run(run_id, RUN_FAILED, services)
+        raise
+    _end_run(run_id, FINISHED, services)
     listed = {output: str(value.path) for output, value in outputs.items()}
-    journal.step(name, outputs=listed, ended=time.time(), **changes)
+    journal.step(name, outputs=listed, registered=registered, ended=time.time(), **changes)
     return outputs
 
 

@@ -156,6 +156,9 @@ def summary(record: JobRecord, console: Console) -> None:
     for step in record.steps.values():
         if step.trial_table is not None:
             console.print(f"trials of {step.name}: {shown(Path(step.trial_table))}", highlight=False, markup=False)
+    for step in record.steps.values():
+        for name, asset in step.registered.items():
+            console.print(f"output {name} registered: {asset}", highlight=False, markup=False)
     for name, path in record.outputs.items():
         console.print(f"output {name}: {shown(Path(path))}", highlight=False, markup=False, soft_wrap=True)
     error = f": {record.error}" if record.error else ""

@@ -55,7 +55,6 @@ def test_settings_without_meaning_here_are_named_once_with_their_place():
 
     assert {name: place.line for name, place in job.ignored.items()} == {
         "settings default_compute": 4,
-        "settings default_datastore": 5,
         "compute": 12,
         "resources instance_type": 13,
         "resources shm_size": 13,
