@@ -225,9 +225,10 @@ def _azure_binding(value: Any, base: Path) -> Any:
     text = str(path)
     if text.startswith("${{") or "://" in text:
         return text.strip()
+    text = text.removeprefix("file:")
     if text.startswith("azureml:") or (":" in text and not (base / text).exists()):
         return _ELSEWHERE
-    return str((base / text.removeprefix("file:")).resolve())
+    return str((base / text).resolve())
 
 
 def _azure_nodes(nodes: Any, base: Path) -> dict[str, Reading]:
