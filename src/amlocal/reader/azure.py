@@ -29,18 +29,18 @@ def load_with_azure(path: Path, overrides: Sequence[str] = ()) -> Any:
     Raises:
         AmlocalError: with the actual cause, when azure-ai-ml refuses the file.
     """
-    with _quiet():
+    with quiet():
         from azure.ai.ml import load_job
         from azure.core.exceptions import AzureError
         from marshmallow.exceptions import MarshmallowError
 
     params = [{key: set_value(value)} for key, _, value in (text.partition("=") for text in overrides)]
-    with _quiet():
+    with quiet():
         try:
             return load_job(path, params_override=params)
         # These are what the loader lets through; a wrong file may end in any of them.
         except (AzureError, MarshmallowError, TypeError, ValueError, KeyError, AttributeError, OSError) as error:
-            raise AmlocalError(f"{shown(path)}: azure-ai-ml: {_cause(error)}") from None
+            raise AmlocalError(f"{shown(path)}: azure-ai-ml: {cause(error)}") from None
 
 
 def validate(path: Path, overrides: Sequence[str] = ()) -> None:
@@ -55,7 +55,7 @@ def validate(path: Path, overrides: Sequence[str] = ()) -> None:
     if job.type == "sweep":
         return  # azure-ai-ml has no validator for standalone sweeps beyond its loader
     client = MLClient(_NoCredential(), "00000000-0000-0000-0000-000000000000", "offline", "offline")
-    with _quiet():
+    with quiet():
         result = client.jobs.validate(job)
     messages = [
         f"{shown(path)}: azure-ai-ml: {key}: {text}" for key, text in result.error_messages.items() if text != _OFFLINE
@@ -65,7 +65,7 @@ def validate(path: Path, overrides: Sequence[str] = ()) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep azure-ai-ml's notes about experimental classes out of the way."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
@@ -77,7 +77,7 @@ def _quiet() -> Iterator[None]:
         logging.disable(level)
 
 
-def _cause(error: BaseException) -> str:
+def cause(error: BaseException) -> str:
     """Find what is really wrong: the first exception of the chain, without the boxes drawn around it."""
     first = error
     while first.__context__ is not None and not isinstance(first.__context__, (KeyError, AttributeError)):
