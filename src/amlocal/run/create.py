@@ -31,6 +31,7 @@ from amlocal.run.reuse import Output, ResultCache
 from amlocal.run.services import Backend, Services
 from amlocal.run.tracking import FAILED as RUN_FAILED
 from amlocal.run.tracking import FINISHED, JOB_TAG, KILLED, MlflowTracking, RunEnds, Tracking
+from amlocal.run.turns import Turns
 from amlocal.workspace.registry import Registry
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
@@ -162,6 +163,7 @@ async def _run(job: PreparedJob, backend: Backend, watcher: Watcher, signals: li
     mark = RunningMark(folder)
     mark.set()
     digests = DigestCache(request.home / "cache" / "digests.sqlite")
+    turns = Turns(request.home / "cache" / "turns")
     writing = asyncio.create_task(journal.keep_written())
     try:
         with watcher(journal):
@@ -185,6 +187,7 @@ async def _run(job: PreparedJob, backend: Backend, watcher: Watcher, signals: li
                 digests=digests,
                 results=ResultCache(request.home, digests),
                 registry=Registry(request.home),
+                turns=turns,
                 root_run=run_id,
                 standalone=plan.job.kind != "pipeline",
                 rerun=request.rerun or plan.job.settings.force_rerun,
@@ -210,6 +213,7 @@ async def _run(job: PreparedJob, backend: Backend, watcher: Watcher, signals: li
     finally:
         writing.cancel()
         digests.close()
+        turns.close()
 
 
 def _finish(journal: Journal, plan: Plan, folder: JobFolder, done: Mapping[str, Mapping[str, Output] | None]) -> None:

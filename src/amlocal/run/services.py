@@ -14,6 +14,7 @@ from amlocal.run.files import JobFolder
 from amlocal.run.journal import Journal
 from amlocal.run.reuse import ResultCache
 from amlocal.run.tracking import RunEnds, Tracking
+from amlocal.run.turns import Turns
 from amlocal.workspace.registry import Registry
 
 
@@ -33,6 +34,7 @@ class Services:
         registry: the workspace's assets and datastores.
         default_datastore: what ``${{default_datastore}}`` is.
         ends: ends the steps' runs.
+        turns: keep equal steps from running at the same time.
         root_run: the job's own MLflow run.
         standalone: the job is a single command or sweep, so its step is the root run.
         rerun: reuse nothing.
@@ -52,6 +54,7 @@ class Services:
     results: ResultCache
     registry: Registry
     default_datastore: str
+    turns: Turns
     root_run: str
     standalone: bool
     rerun: bool

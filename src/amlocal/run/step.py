@@ -34,6 +34,8 @@ async def run_step(
 ) -> Mapping[str, Output] | None:
     """Give a step's outputs, from an earlier run where nothing it depends on has changed.
 
+    An equal step that is under way, in this job or another, is waited for and its result reused.
+
     Args:
         step: the step.
         snapshot: its code.
@@ -51,18 +53,22 @@ async def run_step(
     fingerprint = fingerprint_of(step, snapshot, given, services)
     identity = f"{services.identity}#{step.name}"
     previous = services.results.last(identity)
-    reason = explain(previous, fingerprint)
+    if previous != fingerprint:
+        services.results.remember(identity, fingerprint)
     if not step.node.component.deterministic:
-        reason = "is not deterministic, so it always runs"
-    elif services.rerun:
-        reason = "asked to run again"
-    else:
+        return await _run(step, snapshot, given, fingerprint, "is not deterministic, so it always runs", services)
+    if services.rerun:
+        return await _run(step, snapshot, given, fingerprint, "asked to run again", services)
+
+    def waits() -> None:
+        reason = "waits for an equal step that is under way"
+        services.journal.step(step.name, status=RUNNING, started=time.time(), reason=reason)
+
+    async with services.turns.turn(fingerprint.key, waits):
         result = await asyncio.to_thread(services.results.find, fingerprint)
         if result is not None:
-            services.results.remember(identity, fingerprint)
             return await _reuse(step, fingerprint, result, services)
-    services.results.remember(identity, fingerprint)
-    return await _run(step, snapshot, given, fingerprint, reason, services)
+        return await _run(step, snapshot, given, fingerprint, explain(previous, fingerprint), services)
 
 
 def fingerprint_of(step: Step, snapshot: Snapshot, given: Mapping[str, Given], services: Services) -> Fingerprint:

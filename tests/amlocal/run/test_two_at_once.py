@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 RUNNER = """\
@@ -63,14 +64,96 @@ def test_two_runs_at_once_do_not_disturb_each_other(machine, write):
     assert {step.reused_from for step in third.steps.values()} <= {"one", "two"}
 
 
-def test_killed_run_loses_no_finished_step(machine, write):
-    write("src/main.txt", "content\n")
-    job = write("job.yml", JOB.replace("0.2", "3"))
-    process = start(machine, job, "one")
+COUNTED = """\
+type: pipeline
+jobs:
+  one: &counted
+    type: command
+    environment: azureml:any:1
+    command: echo ran >> $METRICS/runs; touch $METRICS/reached; sleep SECONDS; echo x > ${{outputs.out}}/x.txt
+    outputs: {out: {type: uri_folder}}
+  two: *counted
+"""
+
+
+def runs(machine):
+    return (machine.home / "metrics" / "runs").read_text().count("ran")
+
+
+def test_a_step_that_two_jobs_need_at_once_runs_once(machine, write):
+    job = write("job.yml", COUNTED.replace("SECONDS", "0.5"))
+
+    processes = [start(machine, job, name) for name in ("first", "second")]
+
+    assert [process.wait(60) for process in processes] == [0, 0]
+    assert runs(machine) == 1
+    steps = [read(machine, name)["steps"][node] for name in ("first", "second") for node in ("one", "two")]
+    (ran,) = [step for step in steps if step["reused_from"] is None]
+    assert {step["reused_from"] for step in steps if step is not ran} <= {"first", "second"}
+    assert len({step["outputs"]["out"] for step in steps}) == 1
+
+
+def test_equal_steps_of_a_job_run_once_unless_asked_to(machine, write):
+    job = write("job.yml", COUNTED.replace("SECONDS", "0.1"))
+    machine = replace(machine, backend=replace(machine.backend, metrics=machine.home / "metrics"))
+
+    record = machine.create(job)
+    assert runs(machine) == 1
+    assert sorted(step.reused_from or "" for step in record.steps.values()) == ["", record.name]
+
+    machine.create(job, rerun=True)
+    assert runs(machine) == 3
+    always = job.with_name("always.yml")
+    always.write_text(job.read_text().replace("command: echo", "is_deterministic: false\n    command: echo"))
+    machine.create(always)
+    assert runs(machine) == 5
+
+
+def test_whoever_waits_for_a_step_that_fails_runs_it(machine, write):
+    fails_once = "if mkdir $METRICS/tried; then sleep 0.3; exit 1; fi; true"
+    job = write("job.yml", COUNTED.replace("sleep SECONDS", fails_once))
+    machine = replace(machine, backend=replace(machine.backend, metrics=machine.home / "metrics"))
+
+    record = machine.create(job, "settings.continue_on_step_failure=true")
+
+    assert sorted(step.status for step in record.steps.values()) == ["Completed", "Failed"]
+    assert runs(machine) == 2
+
+
+def test_a_killed_run_gives_its_turn_back(machine, write):
+    job = write("job.yml", COUNTED.replace("SECONDS", "3"))
+    process = start(machine, job, "killed")
+    waits_until_reached(machine)
+    waiting = start(machine, job, "waiting")
+    deadline = time.monotonic() + 30
+    while "waits for an equal step" not in (text(machine, "waiting") or ""):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+    process.kill()
+    process.wait(10)
+
+    assert waiting.wait(60) == 0
+    assert runs(machine) == 2
+
+
+def text(machine, name):
+    path = machine.home / "jobs" / name / "job.json"
+    return path.read_text() if path.exists() else None
+
+
+def waits_until_reached(machine):
     deadline = time.monotonic() + 30
     while not (machine.home / "metrics" / "reached").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_killed_run_loses_no_finished_step(machine, write):
+    write("src/main.txt", "content\n")
+    job = write("job.yml", JOB.replace("0.2", "3"))
+    process = start(machine, job, "one")
+    waits_until_reached(machine)
     process.send_signal(signal.SIGKILL)
     process.wait(10)
 
