@@ -1,4 +1,4 @@
-"""Environments, reduced to a label and to a text that changes whenever the environment does."""
+"""Environments: registered ones by name, and definitions with their conda files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from amlocal.reader.addresses import AssetReference, RegistryReference, parse_address
+from amlocal.reader.conda import read_conda
 from amlocal.reader.model import Environment
 from amlocal.reader.resolve import environment_file
 from amlocal.reader.section import Report, Section
@@ -25,7 +27,9 @@ def read_environment(node: Located, report: Report) -> Environment:
     if path is None:
         path = environment_file(node, report)
     if path is None:
-        return Environment(text, json.dumps(text), node.place)
+        address = parse_address(text)
+        reference = address if isinstance(address, AssetReference | RegistryReference) else None
+        return Environment(text, json.dumps(text), node.place, reference)
     if not path.is_file():
         raise UnreadableError(node.place, "missing-file", f"environment file {shown(path)} does not exist")
     return _definition(load(path), shown(path), report)
@@ -56,13 +60,27 @@ def _definition(node: Located, label: str, report: Report) -> Environment:
     if build is not None:
         report.ignore("environment build", build.place)
         definition["build"] = plain(build)
+    listed = None
     if conda is not None:
-        definition["conda"] = plain(conda) if isinstance(conda.value, dict) else _conda(conda)
-    return Environment(definition["name"] or label, json.dumps(definition, sort_keys=True, default=str), node.place)
+        root = conda if isinstance(conda.value, dict) else _conda_file(conda)
+        listed = read_conda(root, report)
+        definition["conda"] = plain(root)
+        included = [package.text for package in listed.packages if package.place.file != root.place.file]
+        if included:
+            definition["requirements"] = included
+    return Environment(
+        label=definition["name"] or label,
+        definition=json.dumps(definition, sort_keys=True, default=str),
+        place=node.place,
+        name=definition["name"],
+        image=None if image is None else str(image.value),
+        conda=listed,
+        build=None if build is None else build.place,
+    )
 
 
-def _conda(node: Located) -> Any:
+def _conda_file(node: Located) -> Located:
     path = (node.place.file.parent / str(node.value).removeprefix("file:")).resolve()
     if not path.is_file():
         raise UnreadableError(node.place, "missing-file", f"conda file {shown(path)} does not exist")
-    return plain(load(path))
+    return load(path)

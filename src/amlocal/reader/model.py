@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from amlocal.reader.addresses import DEFAULT_DATASTORE
+from amlocal.reader.addresses import DEFAULT_DATASTORE, AssetReference, RegistryReference
 from amlocal.reader.expressions import Template
 from amlocal.reader.search import Literal, SweepSpec
 from amlocal.reader.source import Place, Problem
@@ -135,17 +135,56 @@ class OutputBinding:
 
 
 @dataclass(frozen=True)
+class Package:
+    """One entry of a conda file.
+
+    Attributes:
+        text: as written, without comments: a package with its versions, or an option of pip's.
+        by_pip: it stands in the list of what pip installs, or in a requirements file.
+    """
+
+    text: str
+    place: Place
+    by_pip: bool
+
+
+@dataclass(frozen=True)
+class CondaFile:
+    """What an environment lists.
+
+    Attributes:
+        packages: in the order of the file; requirements files have been followed.
+        channels: where it states channels.
+        variables: where it states environment variables.
+    """
+
+    place: Place
+    packages: tuple[Package, ...]
+    channels: Place | None = None
+    variables: Place | None = None
+
+
+@dataclass(frozen=True)
 class Environment:
-    """An environment, reduced to what tells it from another one.
+    """An environment.
 
     Attributes:
         label: how the file names it.
-        definition: name or full definition including the conda file's content, as canonical JSON text.
+        definition: name or full definition including the conda file's content, as canonical JSON text: what tells it
+            from another one.
+        reference: the registered environment it is; None when it is defined in a file.
+        name: the name that its definition states.
+        build: where it states a Docker build context.
     """
 
     label: str
     definition: str
     place: Place
+    reference: AssetReference | RegistryReference | None = None
+    name: str | None = None
+    image: str | None = None
+    conda: CondaFile | None = None
+    build: Place | None = None
 
 
 @dataclass(frozen=True)
