@@ -38,6 +38,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     streaming = create.add_mutually_exclusive_group()
     streaming.add_argument("--stream", action="store_true", help="show the job until its end (the default)")
     streaming.add_argument("--no-stream", action="store_true", help="run it in the background; print its name")
+    create.add_argument(
+        "--environment",
+        choices=["current", "isolated"],
+        default="current",
+        help="run commands in the calling Python, or each in an environment built from its conda file",
+    )
     create.set_defaults(func=_create)
 
     validate = commands.add_parser("validate", help="check a job file, also with azure-ai-ml's own validator")
@@ -109,6 +115,7 @@ def _create(arguments: argparse.Namespace) -> int:
         arguments.name,
         arguments.rerun,
         mappings=tuple(arguments.mappings),
+        isolated=arguments.environment == "isolated",
     )
     job = prepare_job(request, ConsoleDownloads(_console()))
     if arguments.no_stream:

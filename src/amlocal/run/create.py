@@ -20,7 +20,7 @@ from amlocal.reader.plan import Plan, read_plan
 from amlocal.run.digest import DigestCache
 from amlocal.run.downloads import DownloadView, NoDownloadView, fetch, urls_of
 from amlocal.run.engine import Engine
-from amlocal.run.environments.interpreter import calling_interpreter
+from amlocal.run.environments.provide import Environments, plan_environments
 from amlocal.run.execute import RunContext
 from amlocal.run.files import JobFolder, link, write_atomically
 from amlocal.run.guard import JOB_VARIABLE, guarded
@@ -65,6 +65,7 @@ class Request:
         rerun: reuse nothing.
         poll_seconds: how often a trial's metric is read.
         mappings: ``--map`` texts.
+        isolated: run each command in an environment built for it, instead of the calling Python.
     """
 
     file: Path
@@ -74,6 +75,7 @@ class Request:
     rerun: bool = False
     poll_seconds: float = 1.0
     mappings: Sequence[str] = ()
+    isolated: bool = False
 
 
 def no_watcher(journal: Journal) -> AbstractContextManager[object]:
@@ -87,11 +89,13 @@ class PreparedJob:
     """A job that can be run: checked, named, recorded.
 
     Attributes:
+        environments: how its steps get their Python.
         downloads: where the content of each URL lies.
     """
 
     request: Request
     plan: Plan
+    environments: Environments
     downloads: Mapping[str, Path]
     folder: JobFolder
     journal: Journal
@@ -119,9 +123,10 @@ def prepare_job(request: Request, downloads: DownloadView | None = None) -> Prep
     """
     mappings = parse_mappings(request.mappings)
     plan = read_plan(request.file, request.overrides, Registry(request.home), mappings)
+    environments = plan_environments(plan, request.home, isolated=request.isolated)
     downloaded = _fetch(plan, request.home, downloads or NoDownloadView())
-    folder, record = _new_folder(request, plan)
-    return PreparedJob(request, plan, downloaded, folder, Journal(record, folder.record))
+    folder, record = _new_folder(request, plan, environments)
+    return PreparedJob(request, plan, environments, downloaded, folder, Journal(record, folder.record))
 
 
 def run_job(job: PreparedJob, backend: Backend | None = None, watcher: Watcher = no_watcher) -> tuple[JobRecord, int]:
@@ -167,6 +172,7 @@ async def _run(job: PreparedJob, backend: Backend, watcher: Watcher, signals: li
     writing = asyncio.create_task(journal.keep_written())
     try:
         with watcher(journal):
+            interpreters = await job.environments.ready(lambda text: journal.job(message=text), cores())
             tracking, environment = await asyncio.to_thread(backend.connect)
             await asyncio.to_thread(settle, request.home, tracking)
             experiment = journal.record.experiment_name
@@ -175,7 +181,6 @@ async def _run(job: PreparedJob, backend: Backend, watcher: Watcher, signals: li
                 tracking.start_run, experiment_id, folder.name, None, {**plan.job.tags, JOB_TAG: folder.name}
             )
             journal.job(run_id=run_id)
-            interpreter = calling_interpreter(request.home / "cache" / "commands")
             variables = {**environment, JOB_VARIABLE: str(folder.root)}
             ends = RunEnds(tracking)
             services = Services(
@@ -192,7 +197,7 @@ async def _run(job: PreparedJob, backend: Backend, watcher: Watcher, signals: li
                 standalone=plan.job.kind != "pipeline",
                 rerun=request.rerun or plan.job.settings.force_rerun,
                 identity=str(plan.job.file),
-                interpreters=dict.fromkeys((step.name for step in plan.steps), interpreter),
+                interpreters=interpreters,
                 cores=cores(),
                 poll_seconds=request.poll_seconds,
                 downloads=job.downloads,
@@ -260,7 +265,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _new_folder(request: Request, plan: Plan) -> tuple[JobFolder, JobRecord]:
+def _new_folder(request: Request, plan: Plan, environments: Environments) -> tuple[JobFolder, JobRecord]:
     """Make a job's folder with its first record in it, at once, so that no other job gets the name."""
     stated = request.name or plan.job.name
     if stated is not None and not _NAME.fullmatch(stated):
@@ -272,7 +277,7 @@ def _new_folder(request: Request, plan: Plan) -> tuple[JobFolder, JobRecord]:
     try:
         while True:
             folder = JobFolder(request.home, base if number == 1 else f"{base}-{number}")
-            record = _first_record(folder.name, plan)
+            record = _first_record(folder.name, plan, environments)
             write_atomically(staged.record, to_json(record))
             try:
                 staged.root.rename(folder.root)
@@ -290,9 +295,9 @@ def _new_folder(request: Request, plan: Plan) -> tuple[JobFolder, JobRecord]:
         shutil.rmtree(staged.root, ignore_errors=True)
 
 
-def _first_record(name: str, plan: Plan) -> JobRecord:
+def _first_record(name: str, plan: Plan, environments: Environments) -> JobRecord:
     job = plan.job
-    ignored = {setting: str(place) for setting, place in job.ignored.items()}
+    ignored = {setting: str(place) for setting, place in {**job.ignored, **environments.passed_over}.items()}
     for step in plan.steps:
         instances, sweep = step.node.component.instance_count, step.node.sweep
         if step.processes is None and instances is not None and instances.value != 1:
@@ -305,6 +310,7 @@ def _first_record(name: str, plan: Plan) -> JobRecord:
         for step in plan.steps
         if step.processes is not None and step.processes.count > cores()
     }
+    notes.update({note: str(place) for note, place in environments.notes.items()})
     return JobRecord(
         name=name,
         kind=job.kind,

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,17 +79,17 @@ class _Child:
 
 
 async def run_process(
-    command: str,
+    command: str | Sequence[str],
     cwd: Path,
     environment: Mapping[str, str],
     log: Path,
     timeout: float | None = None,
     on_end: Callable[[ProcessResult], None] | None = None,
 ) -> ProcessResult:
-    """Run a command under ``bash -c``.
+    """Run a command.
 
     Args:
-        command: the command line, as many lines as it likes.
+        command: a command line for ``bash -c``, as many lines as it likes, or a program and its arguments.
         cwd: its working directory.
         environment: all of its environment variables.
         log: where its output and errors go.
@@ -107,7 +107,7 @@ async def run_process(
     with log.open("ab") as stream:
         process = _Child(
             subprocess.Popen(
-                ["bash", "-c", command],
+                ["bash", "-c", command] if isinstance(command, str) else list(command),
                 cwd=cwd,
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,

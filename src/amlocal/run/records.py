@@ -110,6 +110,7 @@ class JobRecord:
     """One job.
 
     Attributes:
+        message: what it last did apart from its steps.
         pid: the process that runs it, to notice that it is gone; None when it has ended.
         pid_started: that process's start time, as another one may get its number.
         ignored: settings of the file that have no effect here, with their place.
@@ -131,6 +132,7 @@ class JobRecord:
     tags: Mapping[str, str] = field(default_factory=dict)
     ignored: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
+    message: str | None = None
     steps: Mapping[str, StepRecord] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
 

@@ -18,11 +18,21 @@ from rich.tree import Tree
 from amlocal.reader.source import shown
 from amlocal.run.journal import Listener
 from amlocal.run.process import tail
-from amlocal.run.records import CANCELED, COMPLETED, FAILED, RUNNING, JobRecord, StepRecord, TrialRecord, seconds
+from amlocal.run.records import (
+    CANCELED,
+    COMPLETED,
+    FAILED,
+    NOT_STARTED,
+    RUNNING,
+    JobRecord,
+    StepRecord,
+    TrialRecord,
+    seconds,
+)
 from amlocal.run.sweep.savings import described
 
 _MARKS = {
-    "NotStarted": ("·", "dim"),
+    NOT_STARTED: ("·", "dim"),
     RUNNING: ("▶", "cyan"),
     COMPLETED: ("✔", "green"),
     FAILED: ("✘", "red"),
@@ -79,12 +89,16 @@ class _Lines:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._seen: dict[tuple[str, int | None], str] = {}
+        self._message: str | None = None
 
     def __call__(self, record: JobRecord, step: str | None, trial: int | None) -> None:
         if step is None:
+            if record.message not in {None, self._message}:
+                self._message = record.message
+                self._console.print(record.message, highlight=False, markup=False, soft_wrap=True)
             return
         item = record.steps[step] if trial is None else record.steps[step].trials[trial]
-        if self._seen.get((step, trial), "NotStarted") == item.status:
+        if self._seen.get((step, trial), NOT_STARTED) == item.status:
             return
         self._seen[step, trial] = item.status
         now = time.time()
@@ -103,6 +117,8 @@ def tree(record: JobRecord, now: float) -> Tree:
         now: the time to count running ones up to, in seconds since 1970.
     """
     root = Tree(_styled(record.status, f"{record.name} {_took(record.started, record.ended, now, '')}"))
+    if record.message is not None and all(step.status == NOT_STARTED for step in record.steps.values()):
+        root.add(escape(record.message))
     for step in record.steps.values():
         text = f"{step.name}{_took(step.started, step.ended, now, step.status)}{_why(step)}"
         branch = root.add(_styled(step.status, text))
