@@ -119,7 +119,9 @@ async def build_all(
         asyncio.CancelledError: when canceled, after all builds have been ended.
     """
     store = Store(home)
-    distinct = {recipe.digest: recipe for recipe in recipes.values()}
+    distinct: dict[str, Recipe] = {}
+    for recipe in recipes.values():
+        distinct.setdefault(recipe.digest, recipe)
     limit = asyncio.Semaphore(concurrent)
     tasks = [asyncio.create_task(_ready(recipe, store, progress, limit)) for recipe in distinct.values()]
     try:

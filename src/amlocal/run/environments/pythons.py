@@ -18,7 +18,7 @@ print(*sys.version_info[:3])
 print(getattr(sys, "_base_executable", "") or os.path.realpath(sys.executable))
 """
 _PROBE_SECONDS = 20
-_MOST_PATCHES = 40
+_MOST_PATCHES = 100
 _INSTALLERS = ("PYENV_ROOT", "~/.pyenv"), ("UV_PYTHON_INSTALL_DIR", "~/.local/share/uv/python")
 
 
