@@ -47,7 +47,7 @@ def download(folder: JobFolder, target: Path, output: str | None = None, everyth
     if output is not None:
         copies = {_NAMED_OUTPUTS / output: named[_NAMED_OUTPUTS / output]}
     else:
-        copies = {**dict(_artifacts(folder, record)), **(named if everything else {})}
+        copies = {**dict(_artifacts(record)), **(named if everything else {})}
     made = sorted({target / (_LOGS if _LOGS in path.parents else path) for path in copies})
     for path in made:
         if path.exists():
@@ -66,14 +66,14 @@ def download(folder: JobFolder, target: Path, output: str | None = None, everyth
     return tuple(made)
 
 
-def _artifacts(folder: JobFolder, record: JobRecord) -> Iterator[tuple[Path, Path]]:
+def _artifacts(record: JobRecord) -> Iterator[tuple[Path, Path]]:
     for name, step in record.steps.items():
         if step.log is not None:
             yield _LOGS / name / "logs", Path(step.log).parent
         if ARTIFACTS in step.outputs:
             yield _LOGS / name / "outputs", Path(step.outputs[ARTIFACTS]) / "outputs"
-        if step.trials:
-            yield _LOGS / name / TABLE, folder.step(name).outputs / TABLE
+        if step.trial_table is not None:
+            yield _LOGS / name / TABLE, Path(step.trial_table)
         for number, trial in step.trials.items():
             if trial.log is not None:
                 yield _LOGS / name / "trials" / str(number) / "logs", Path(trial.log).parent
