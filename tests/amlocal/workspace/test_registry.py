@@ -13,7 +13,7 @@ from amlocal.reader.addresses import AssetReference, DatastorePath
 from amlocal.reader.job import read_job
 from amlocal.reader.plan import read_plan
 from amlocal.workspace.connection import WorkspaceConnection
-from amlocal.workspace.registry import Registry
+from amlocal.workspace.registry import NewVersion, Registry
 
 COMPONENT = """\
 type: command
@@ -202,7 +202,7 @@ def test_pipeline_components_keep_their_nodes(
         assert ours.name == theirs.name
         assert ours.depends == theirs.depends
         assert ours.node.component.command == theirs.node.component.command
-        assert ours.node.component.timeout == theirs.node.component.timeout
+        assert ours.timeout == theirs.timeout
         assert ours.node.component.environment_variables == theirs.node.component.environment_variables
         assert {key: str(getattr(value, "value", value)) for key, value in ours.inputs.items() if key != "data"} == {
             key: str(getattr(value, "value", value)) for key, value in theirs.inputs.items() if key != "data"
@@ -211,6 +211,24 @@ def test_pipeline_components_keep_their_nodes(
     for part in ("sampling", "early_termination", "limits", "primary_metric", "goal"):
         assert getattr(ours, part) == getattr(theirs, part)
     assert [distribution.type for distribution in theirs.search_space.values()] == ["choice", "uniform"]
+
+
+def test_what_a_job_registers_is_there_for_the_client(
+    ml_client: MLClient, name: str, project: Path, registry: Registry, tmp_path: Path
+) -> None:
+    ml_client.data.create_or_update(data(name, project / "extra.py", "uri_file"))
+    for kind in ("uri_folder", "mlflow_model"):
+        address = DatastorePath("workspaceblobstore", f"azureml/{name}/{kind}")
+        registry.write(project / "src", address)
+        registry.register(NewVersion(name, None, kind, address, "digest", "job"))
+
+    found = ml_client.data.get(name, label="latest")
+    assert (found.version, found.properties["amlocal.job"]) == ("2", "job")
+    assert found.path.endswith(f"datastores/workspaceblobstore/paths/azureml/{name}/uri_folder")
+    model = ml_client.models.get(name, label="latest")
+    assert (model.version, model.type) == ("1", "mlflow_model")
+    ml_client.models.download(name, "1", download_path=str(tmp_path))
+    assert (tmp_path / name / "mlflow_model" / "main.py").read_text() == "print('main')\n"
 
 
 def _job_of(tmp_path: Path, component: str) -> Path:
