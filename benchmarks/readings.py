@@ -23,16 +23,20 @@ from amlocal.reader.model import (
     InputSpec,
     Job,
     LiteralBinding,
+    ParallelSpec,
     PathBinding,
     PipelineNode,
     UnresolvedNode,
     UrlBinding,
 )
+from amlocal.reader.parallel import parse_size
 from amlocal.reader.search import SweepSpec
 
 Reading = dict[str, Any]
 
 _COUNTS = ("process_count_per_instance", "worker_count", "parameter_server_count")
+_KINDS = ("command", "pipeline", "sweep")
+_MINI_BATCHES = ("mini_batch_error_threshold", "error_threshold", "max_concurrency_per_instance", "mini_batch_size")
 _BOUNDS = {"min_value": "minimum", "max_value": "maximum"}
 _ELSEWHERE = "not on this machine"
 
@@ -43,6 +47,8 @@ def ours(job: Job) -> Reading:
         "continue_on_step_failure": job.settings.continue_on_step_failure,
         "force_rerun": job.settings.force_rerun,
     }
+    if job.kind not in _KINDS:
+        return {"kind": job.kind}
     if job.kind != "pipeline":
         (node,) = job.graph.nodes.values()
         reading: Reading = {"kind": job.kind, "inputs": _given(node.inputs), "outputs": sorted(job.graph.outputs)}
@@ -98,6 +104,8 @@ def _node(node: CommandNode | PipelineNode | UnresolvedNode) -> Reading:
         reading["declared inputs"] = {name: _spec(spec) for name, spec in component.inputs.items()}
     if isinstance(node, PipelineNode):
         return {**reading, "nodes": _nodes(node.component)}
+    if node.component.parallel is not None:
+        return {**reading, "parallel": _parallel(node.component, node.component.parallel)}
     return {**reading, "command": _command(node.component), "sweep": _sweep(node.sweep)}
 
 
@@ -122,6 +130,26 @@ def _command(component: CommandComponent) -> Reading:
         "instances": "1" if component.instance_count is None else _setting(component.instance_count.value),
         "distribution": spec and spec.type,
         "processes": {name: _setting(count.value) for name, count in counts.items() if count is not None},
+        "code": component.code.root is not None,
+        "environment": _environment(component.environment),
+    }
+
+
+def _parallel(component: CommandComponent, spec: ParallelSpec) -> Reading:
+    settings = {name: getattr(spec, name) for name in (*_MINI_BATCHES, "max_retries", "timeout")}
+    values = {name: _setting(setting.value) for name, setting in settings.items() if setting is not None}
+    size = spec.mini_batch_size
+    if size is not None and isinstance(size.value, str):
+        values["mini_batch_size"] = str(parse_size(size.place, size.value).number)
+    return {
+        "script": spec.entry_script,
+        "arguments": spec.arguments.text.strip(),
+        "append": spec.append_row_to.text if spec.append_row_to else None,
+        "input": spec.input_data.text,
+        "settings": values,
+        "level": spec.logging_level,
+        "instances": "1" if component.instance_count is None else _setting(component.instance_count.value),
+        "variables": {name: template.text for name, template in component.environment_variables.items()},
         "code": component.code.root is not None,
         "environment": _environment(component.environment),
     }
@@ -187,6 +215,8 @@ def azures(job: Any, base: Path) -> Reading:
         job: what ``load_job`` gave.
         base: the folder of its file.
     """
+    if job.type not in _KINDS:
+        return {"kind": job.type}
     if job.type != "pipeline":
         component = job.trial if job.type == "sweep" else job
         return {
@@ -253,6 +283,8 @@ def _azure_node(node: Any, base: Path) -> Reading:
     if node.type == "pipeline":
         inner = Path(own_file).parent if own_file else base
         return {**reading, "nodes": _azure_nodes(component.jobs, inner)}
+    if node.type == "parallel":
+        return {**reading, "parallel": _azure_parallel(node, component)}
     variables = {} if node.type == "sweep" else node.environment_variables
     own = component if node.type == "sweep" else node
     return {
@@ -296,6 +328,29 @@ def _azure_command(component: Any, node: Any, variables: Mapping[str, Any] | Non
     }
 
 
+def _azure_parallel(node: Any, component: Any) -> Reading:
+    task = node.task if isinstance(node.task, dict) else vars(node.task)
+    # A node leaves to the service what it does not state itself.
+    stated = {name: getattr(node, name) for name in _MINI_BATCHES}
+    settings = {name: getattr(component, name) if value is None else value for name, value in stated.items()}
+    if settings["mini_batch_size"] == 0:  # so a component says that it states none
+        settings["mini_batch_size"] = None
+    settings |= vars(node.retry_settings) if node.retry_settings is not None else {}
+    variables = node.environment_variables or getattr(component, "environment_variables", None) or {}
+    return {
+        "script": task.get("entry_script"),
+        "arguments": (task.get("program_arguments") or "").strip(),
+        "append": task.get("append_row_to"),
+        "input": node.input_data,
+        "settings": {name: str(value) for name, value in settings.items() if value is not None},
+        "level": node.logging_level or component.logging_level or "INFO",
+        "instances": str(getattr(node.resources, "instance_count", None) or 1),
+        "variables": {name: str(value) for name, value in variables.items()},
+        "code": task.get("code") is not None,
+        "environment": _azure_environment(task.get("environment")),
+    }
+
+
 def _azure_environment(environment: Any) -> Any:
     return _named(environment) if isinstance(environment, str) else environment and environment.image
 
@@ -329,6 +384,8 @@ def _azure_distribution(value: Any) -> Reading:
 
 def differences(first: Any, second: Any, path: str = "") -> list[str]:
     """Say where two readings differ, ours first; what is not on this machine counts as equal."""
+    if first == {"component": _ELSEWHERE}:
+        return []
     if isinstance(first, dict) and isinstance(second, dict):
         return [
             line

@@ -127,6 +127,30 @@ def command_expressions(node: CommandNode, standalone: bool) -> Iterator[Problem
         yield from _template(node, template, component.place, standalone)
 
 
+def parallel_expressions(node: CommandNode, standalone: bool) -> Iterator[Problem]:
+    """What a parallel node splits is an input that holds files, and what it appends to is in an output."""
+    del standalone
+    spec, inputs = node.component.parallel, node.component.inputs
+    if spec is None:
+        return
+    reference = spec.input_data.reference
+    if reference is None or reference.kind is not Kind.INPUT:
+        message = f"input_data takes ${{{{inputs.NAME}}}}, found {spec.input_data.text!r}"
+        yield Problem(spec.input_data_place, "expression", message)
+    elif reference.name not in inputs:
+        message = f"{reference} names no input; declared: {', '.join(inputs) or 'none'}"
+        yield Problem(spec.input_data_place, "undefined-input", message)
+    elif inputs[reference.name].type in LITERAL_TYPES:
+        kind = inputs[reference.name].type
+        message = f"input_data must be files or a table, which are split into mini batches; {reference} is a {kind}"
+        yield Problem(spec.input_data_place, "type", message)
+    elif inputs[reference.name].optional and reference.name not in node.inputs:
+        message = f"input_data: {reference} is optional and is not given here"
+        yield Problem(spec.input_data_place, "required-input", message)
+    if spec.append_row_to is not None and spec.append_row_to_place is not None:
+        yield from _template(node, spec.append_row_to, spec.append_row_to_place, standalone=False)
+
+
 def _template(node: CommandNode, template: Template, place: Place, standalone: bool) -> Iterator[Problem]:
     component = node.component
     space = node.sweep.search_space if node.sweep and standalone else {}
@@ -207,6 +231,7 @@ def name_is_free(node: CommandNode, standalone: bool) -> Iterator[Problem]:
 NODE_RULES: tuple[Callable[[CommandNode | PipelineNode, Graph], Iterator[Problem]], ...] = (output_targets,)
 COMMAND_RULES: tuple[Callable[[CommandNode, bool], Iterator[Problem]], ...] = (
     command_expressions,
+    parallel_expressions,
     search_space,
     name_is_free,
 )

@@ -40,7 +40,7 @@ def read_distribution(section: Section) -> DistributionSpec | None:
     """Read ``distribution``.
 
     Raises:
-        UnreadableError: for a type that cannot be run here or does not exist.
+        UnreadableError: for a type that does not exist.
     """
     node = section.take("distribution")
     if node is None:
@@ -50,7 +50,8 @@ def read_distribution(section: Section) -> DistributionSpec | None:
     kind = str(stated.value).lower()
     if kind == "ray":
         message = "distribution of type ray starts a Ray cluster, which is not on this machine"
-        raise UnreadableError(stated.place, "not-on-this-machine", f"{message}; supported: pytorch, tensorflow, mpi")
+        section.report.unresolve(stated.place, "not-on-this-machine", f"{message}; supported: pytorch, tensorflow, mpi")
+        return None
     if kind not in {"pytorch", "tensorflow", "mpi"}:
         message = f"distribution type must be pytorch, tensorflow or mpi, found {stated.value!r}"
         raise UnreadableError(stated.place, "distribution", message)

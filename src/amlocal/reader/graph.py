@@ -9,6 +9,7 @@ from pathlib import Path
 
 from amlocal.reader.command import read_command, read_component, read_timeout, read_variables
 from amlocal.reader.distribution import read_distribution
+from amlocal.reader.elsewhere import is_elsewhere, note_elsewhere
 from amlocal.reader.environment import read_environment
 from amlocal.reader.inputs import read_all_given, read_output, read_outputs, read_specs, unreadable_output
 from amlocal.reader.machine import read_machine
@@ -25,12 +26,14 @@ from amlocal.reader.model import (
     PipelineNode,
     UnresolvedNode,
 )
+from amlocal.reader.parallel import PARALLEL_KEYS, read_parallel, read_parallel_component
 from amlocal.reader.resolve import component_file
 from amlocal.reader.section import RECORDED, Report, Section
 from amlocal.reader.source import Located, UnreadableError, load, plain, shown
 from amlocal.reader.sweep import read_sweep
 
-_NODE_TYPES = ("command", "sweep", "pipeline")
+_NODE_TYPES = ("command", "parallel", "pipeline", "sweep")
+_COMPONENT_TYPES = ("command", "parallel", "pipeline")
 _PIPELINE_COMPONENT_KEYS = ("$schema", *RECORDED, "version", "display_name", "description", "tags", "properties")
 
 
@@ -111,9 +114,9 @@ def _node(
     section = Section(node, f"node {name!r}", report)
     kind_node = section.take("type")
     kind = None if kind_node is None else str(kind_node.value)
-    if kind is not None and kind not in _NODE_TYPES:
-        message = f"node {name!r}: type {kind!r} is not supported yet; supported: {', '.join(_NODE_TYPES)}"
-        raise UnreadableError(section.place, "not-supported", message)
+    if kind is not None and kind not in _NODE_TYPES and not is_elsewhere(kind):
+        message = f"node {name!r}: there is no type {kind!r}; supported: {', '.join(_NODE_TYPES)}"
+        raise UnreadableError(section.place, "type", message)
     section.skip("$schema", *RECORDED, "name", "display_name", "description", "tags", "properties")
     section.skip("comment", "experiment_name")
     section.drop_empty("inputs")
@@ -121,18 +124,20 @@ def _node(
     written = section.each("outputs", lambda key, value: read_output(key, value, report, parents), unreadable_output)
     inputs = {key: binding for key, (_, binding) in given.items() if binding is not None}
     outputs = {key: binding for key, (_, binding) in written.items()}
+    if kind is not None and is_elsewhere(kind):
+        note_elsewhere(f"node {name!r}", kind, _NODE_TYPES, section.place, report)
+        section.skip_rest()
+        return UnresolvedNode(name, section.place, kind, inputs, outputs)
     if kind == "sweep":
         return _sweep_node(name, section, inputs, outputs, open_files)
     if section.has("component"):
         return _component_node(name, kind, section, inputs, outputs, open_files)
     if kind == "pipeline":
         raise UnreadableError(section.place, "required", f"node {name!r} of type pipeline needs 'component'")
-    component = read_command(
-        section,
-        name,
-        {key: spec for key, (spec, _) in given.items()},
-        {key: spec for key, (spec, _) in written.items() if key != ARTIFACTS},
-    )
+    specs = {key: spec for key, (spec, _) in given.items()}
+    output_specs = {key: spec for key, (spec, _) in written.items() if key != ARTIFACTS}
+    read = read_parallel if kind == "parallel" else read_command
+    component = read(section, name, specs, output_specs)
     section.finish()
     return CommandNode(name, section.place, component, inputs, outputs)
 
@@ -151,9 +156,14 @@ def _component_node(
         section.skip_rest()
         return UnresolvedNode(name, section.place, str(plain(reference)), inputs, outputs)
     component_type = _component_type(found.definition)
-    if component_type not in {"command", "pipeline"}:
-        message = f"node {name!r}: components of type {component_type!r} are not supported yet"
-        raise UnreadableError(reference.place, "not-supported", message)
+    if is_elsewhere(component_type):
+        what = f"node {name!r}: its component"
+        note_elsewhere(what, component_type, _COMPONENT_TYPES, reference.place, section.report)
+        section.skip_rest()
+        return UnresolvedNode(name, section.place, str(plain(reference)), inputs, outputs)
+    if component_type not in _COMPONENT_TYPES:
+        message = f"node {name!r}: there is no component type {component_type!r}; {', '.join(_COMPONENT_TYPES)}"
+        raise UnreadableError(reference.place, "type", message)
     if kind is not None and kind != component_type:
         message = f"node {name!r} is of type {kind} and its component of type {component_type}"
         raise UnreadableError(reference.place, "type", message)
@@ -165,6 +175,11 @@ def _component_node(
         graph = read_graph_component(found.definition, section.report, found.name, found.open_files)
         section.finish()
         return PipelineNode(name, section.place, graph, inputs, outputs)
+    if component_type == "parallel":
+        stated = {key: value for key in PARALLEL_KEYS if (value := section.take(key)) is not None}
+        component = read_parallel_component(found.definition, stated, section.report, found.name)
+        section.finish()
+        return CommandNode(name, section.place, component, inputs, outputs)
     component = read_component(found.definition, section.report, found.name)
     environment = section.take("environment")
     if environment is not None:

@@ -10,6 +10,7 @@ from amlocal.reader.addresses import DEFAULT_DATASTORE
 from amlocal.reader.assets import Assets, NoAssets, UriMapping
 from amlocal.reader.check import unused
 from amlocal.reader.command import read_command
+from amlocal.reader.elsewhere import is_elsewhere, note_elsewhere
 from amlocal.reader.graph import lone_node, read_nodes, resolve_component, with_instances
 from amlocal.reader.inputs import read_all_given, read_job_outputs, read_outputs, read_specs
 from amlocal.reader.model import Binding, Graph, InputSpec, Job, Settings, UnresolvedNode
@@ -78,15 +79,24 @@ def _job(root: Located, path: Path, report: Report) -> Job:
     kind = section.text("type")
     if kind is None:
         kind = "pipeline" if section.has("jobs") else "command"
-    if kind not in _TYPES:
-        message = f"jobs of type {kind!r} are not supported yet; supported: {', '.join(_TYPES)}"
-        raise UnreadableError(section.place, "not-supported", message)
+    if kind == "parallel":
+        message = "a parallel job runs only as a node of a pipeline"
+        raise UnreadableError(section.place, "type", message)
+    if kind not in _TYPES and not is_elsewhere(kind):
+        message = f"there is no job type {kind!r}; supported: {', '.join(_TYPES)}"
+        raise UnreadableError(section.place, "type", message)
     section.skip("$schema", *RECORDED, "description", "properties", "version")
     name, display_name = section.text("name"), section.text("display_name")
     experiment_name = section.text("experiment_name")
     tags = {key: str(plain(node)) for key, node in section.entries("tags").items()}
     label = name or path.stem
-    if kind == "pipeline":
+    if is_elsewhere(kind):
+        note_elsewhere("the job", kind, _TYPES, section.place, report)
+        section.skip_rest()
+        node = UnresolvedNode(kind, section.place, kind, {}, {})
+        graph = Graph(label, section.place, {}, {}, {kind: node})
+        inputs, settings = dict[str, Binding](), Settings()
+    elif kind == "pipeline":
         graph, inputs, settings = _pipeline(section, label, path)
     else:
         graph, inputs, settings = _lone(section, kind, label), {}, Settings()

@@ -238,12 +238,56 @@ class DistributionSpec:
 
 
 @dataclass(frozen=True)
+class ParallelSpec:
+    """What makes a component a parallel one: the files or rows of one input go to its script in mini batches.
+
+    Attributes:
+        entry_script: path of the script in the code folder.
+        arguments: what the script finds in ``sys.argv``.
+        input_data: names the input.
+        append_row_to: the file that what ``run()`` returns is appended to; None when the script keeps its results.
+        logging_level: DEBUG, INFO or WARNING.
+        mini_batch_size: files, or bytes of a table, in each; text such as ``10`` or ``1mb``.
+        mini_batch_error_threshold: mini batches that may fail; -1 for any number.
+        error_threshold: items that may fail; -1 for any number.
+        max_retries: how often a mini batch is tried again.
+        timeout: seconds that one call of ``run()`` may take.
+    """
+
+    place: Place
+    entry_script: str
+    arguments: Template
+    arguments_place: Place
+    input_data: Template
+    input_data_place: Place
+    append_row_to: Template | None = None
+    append_row_to_place: Place | None = None
+    logging_level: str = "INFO"
+    mini_batch_size: Setting | None = None
+    mini_batch_error_threshold: Setting | None = None
+    error_threshold: Setting | None = None
+    max_concurrency_per_instance: Setting | None = None
+    max_retries: Setting | None = None
+    timeout: Setting | None = None
+
+    @property
+    def settings(self) -> tuple[Setting | None, ...]:
+        """All numbers that inputs may give."""
+        thresholds = (self.mini_batch_error_threshold, self.error_threshold)
+        limits = (self.max_concurrency_per_instance, self.max_retries, self.timeout)
+        return (self.mini_batch_size, *thresholds, *limits)
+
+
+@dataclass(frozen=True)
 class CommandComponent:
     """Something that runs: a component of ``type: command``, or a command written into a node or job.
+
+    A component of ``type: parallel`` is one too; its command is what would start its script without mini batches.
 
     Attributes:
         distribution: the processes it runs as; None for one.
         instance_count: the machines that Azure would run it on; here, how many times the processes of one.
+        parallel: the mini batches that its script gets; None for a command.
         timeout: seconds after which it is ended; None for no limit.
         deterministic: False when the same inputs may give other results, so that it is never reused.
         readable: False when a part of it could not be read; the problem has been reported.
@@ -263,13 +307,15 @@ class CommandComponent:
     readable: bool = True
     distribution: DistributionSpec | None = None
     instance_count: Setting | None = None
+    parallel: ParallelSpec | None = None
 
     @property
     def settings(self) -> tuple[Setting, ...]:
         """All numbers that inputs may give."""
         spec = self.distribution
         distribution = (spec.process_count_per_instance, spec.worker_count, spec.parameter_server_count) if spec else ()
-        stated = (self.timeout, self.instance_count, *distribution)
+        parallel = self.parallel.settings if self.parallel else ()
+        stated = (self.timeout, self.instance_count, *distribution, *parallel)
         return tuple(setting for setting in stated if setting is not None)
 
 

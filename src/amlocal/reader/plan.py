@@ -20,6 +20,7 @@ from amlocal.reader.model import (
     PipelineNode,
     UnresolvedNode,
 )
+from amlocal.reader.parallel import MiniBatches, mini_batches_of
 from amlocal.reader.settings import number
 from amlocal.reader.source import InvalidJobError, Problem, UnreadableError
 
@@ -53,6 +54,7 @@ class Step:
         processes: what a distributed command runs as.
         timeout: seconds after which it is ended; None for no limit.
         deliveries: what is to be done with its outputs.
+        mini_batches: how a parallel node's input is split.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Step:
     processes: Processes | None = None
     timeout: int | None = None
     deliveries: tuple[Delivery, ...] = ()
+    mini_batches: MiniBatches | None = None
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,8 @@ def _unfold(scope: Scope, steps: list[Step], problems: list[Problem]) -> None:
         try:
             processes = processes_of(node.component, scope, inputs)
             timeout = number(node.component.timeout, 0, scope, inputs) or None
-            step = replace(step, processes=processes, timeout=timeout)
+            mini_batches = mini_batches_of(node.component, scope, inputs)
+            step = replace(step, processes=processes, timeout=timeout, mini_batches=mini_batches)
         except UnreadableError as error:
             problems.append(error.problem)
         except BrokenInputError:

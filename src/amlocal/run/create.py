@@ -9,14 +9,14 @@ import shutil
 import signal
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from amlocal.errors import AmlocalError
 from amlocal.reader.assets import parse_mappings
-from amlocal.reader.plan import Plan, read_plan
+from amlocal.reader.plan import Plan, Step, read_plan
 from amlocal.run.digest import DigestCache
 from amlocal.run.downloads import DownloadView, NoDownloadView, fetch, urls_of
 from amlocal.run.engine import Engine
@@ -295,17 +295,36 @@ def _new_folder(request: Request, plan: Plan, environments: Environments) -> tup
         shutil.rmtree(staged.root, ignore_errors=True)
 
 
+def _size_notes(step: Step) -> Iterator[tuple[str, str]]:
+    batches, spec = step.mini_batches, step.node.component.parallel
+    if batches is None or spec is None or batches.size is None or not batches.size.stated_in_bytes:
+        return
+    if step.node.component.inputs[batches.input].type in {"uri_file", "uri_folder"}:
+        meant = f"Azure ML would take {batches.size.number} files"
+        yield f"{step.name}: mini_batch_size groups files by size here; {meant}", str(spec.place)
+
+
+def _kind(step: Step) -> str:
+    if step.node.sweep:
+        return "sweep"
+    return "parallel" if step.mini_batches else "command"
+
+
 def _first_record(name: str, plan: Plan, environments: Environments) -> JobRecord:
     job = plan.job
     ignored = {setting: str(place) for setting, place in {**job.ignored, **environments.passed_over}.items()}
     for step in plan.steps:
         instances, sweep = step.node.component.instance_count, step.node.sweep
-        if step.processes is None and instances is not None and instances.value != 1:
+        batches = step.mini_batches
+        if batches is not None and batches.workers is not None and batches.workers > cores():
+            ignored[f"{batches.workers} processes of {step.name}, capped at {cores()} cores,"] = str(step.node.place)
+        if step.processes is None and batches is None and instances is not None and instances.value != 1:
             ignored["resources instance_count"] = str(instances.place)
         if sweep is not None and sweep.limits.max_concurrent_trials > cores():
             wanted = sweep.limits.max_concurrent_trials
             ignored[f"max_concurrent_trials {wanted}, capped at {cores()} cores,"] = str(sweep.place)
-    notes = {
+    notes = {note: place for step in plan.steps for note, place in _size_notes(step)}
+    notes |= {
         f"{step.name} runs {step.processes.count} processes on {cores()} cores": str(step.node.place)
         for step in plan.steps
         if step.processes is not None and step.processes.count > cores()
@@ -321,5 +340,5 @@ def _first_record(name: str, plan: Plan, environments: Environments) -> JobRecor
         tags=dict(job.tags),
         ignored=ignored,
         notes=notes,
-        steps={step.name: StepRecord(step.name, "sweep" if step.node.sweep else "command") for step in plan.steps},
+        steps={step.name: StepRecord(step.name, _kind(step)) for step in plan.steps},
     )

@@ -15,6 +15,7 @@ from amlocal.reader.model import ARTIFACTS, CommandComponent
 from amlocal.run.environments.interpreter import Interpreter, caller_variables
 from amlocal.run.environments.overlay import make_overlay, overlay_variables
 from amlocal.run.files import WorkFolder, link
+from amlocal.run.parallel.launch import ParallelRun, failure, write_task
 from amlocal.run.process import ProcessResult, run_process
 from amlocal.run.ranks import ranks_of, run_ranks
 
@@ -49,6 +50,7 @@ class Execution:
         variables: environment variables below the author's own.
         timeout: seconds; None for no limit.
         processes: what a distributed command runs as.
+        parallel: how a parallel node is worked on.
     """
 
     component: CommandComponent
@@ -61,6 +63,7 @@ class Execution:
     variables: Mapping[str, str]
     timeout: float | None
     processes: Processes | None = None
+    parallel: ParallelRun | None = None
 
 
 def output_paths(component: CommandComponent, folder: WorkFolder) -> dict[str, Path]:
@@ -71,6 +74,10 @@ def output_paths(component: CommandComponent, folder: WorkFolder) -> dict[str, P
 
 def resolve(execution: Execution, template: Template, job: str) -> str:
     """Fill a command or environment variable in."""
+    return render(template, _lookup(execution, job))
+
+
+def _lookup(execution: Execution, job: str) -> Callable[[Reference], str | None]:
     outputs = output_paths(execution.component, execution.folder)
 
     def lookup(reference: Reference) -> str | None:
@@ -82,7 +89,7 @@ def resolve(execution: Execution, template: Template, job: str) -> str:
             return str(outputs[reference.name])
         return job
 
-    return render(template, lookup)
+    return lookup
 
 
 def environment(execution: Execution, context: RunContext) -> dict[str, str]:
@@ -156,11 +163,14 @@ async def execute(
 
     Raises:
         OSError: when its folders cannot be made.
+        AmlocalError: when the input of a parallel node cannot be split.
     """
     prepare(execution)
-    command = resolve(execution, execution.component.command, context.job)
     folder, timeout = execution.folder, execution.timeout
     try:
+        if execution.parallel is not None:
+            return await _execute_parallel(execution, execution.parallel, context, on_end)
+        command = resolve(execution, execution.component.command, context.job)
         if execution.processes is None:
             variables = environment(execution, context)
             return await run_process(command, folder.snapshot, variables, folder.log, timeout, on_end)
@@ -182,3 +192,13 @@ def _keep_artifacts(folder: WorkFolder) -> None:
         shutil.rmtree(kept)
         written.rename(kept)
         link(written, kept)
+
+
+async def _execute_parallel(
+    execution: Execution, run: ParallelRun, context: RunContext, on_end: Callable[[ProcessResult], None] | None
+) -> ProcessResult:
+    folder, inputs, lookup = execution.folder, dict(execution.inputs), _lookup(execution, context.job)
+    command = await asyncio.to_thread(write_task, execution.component, run, folder, inputs, lookup)
+    variables = environment(execution, context)
+    result = await run_process(command, folder.snapshot, variables, folder.log, execution.timeout, on_end)
+    return replace(result, failure=await asyncio.to_thread(failure, folder))

@@ -11,6 +11,8 @@ from typing import Any
 VERSION = 2
 """Raised when the meaning of a fingerprint, or of running a step, changes."""
 
+_LABELS = {"variables": "environment variables", "packages": "installed packages", "parallel": "mini batches"}
+
 
 @dataclass(frozen=True)
 class Fingerprint:
@@ -25,6 +27,7 @@ class Fingerprint:
         variables: environment variables set by the author.
         outputs: type of each declared output.
         sweep: the sweep's definition, as JSON text; empty for a command.
+        parallel: how a parallel node's input is split and what may fail, as JSON text; empty for a command.
         distribution: the processes a distributed command runs as, as JSON text; empty for one process.
     """
 
@@ -37,6 +40,7 @@ class Fingerprint:
     outputs: Mapping[str, str]
     sweep: str = ""
     distribution: str = ""
+    parallel: str = ""
     version: int = VERSION
 
     @property
@@ -68,9 +72,13 @@ def explain(previous: Fingerprint | None, current: Fingerprint) -> str:
         *_file_changes(previous.files, current.files),
         *_input_changes(previous.inputs, current.inputs),
     ]
-    for name in ("command", "environment", "packages", "variables", "outputs", "sweep", "distribution"):
+    for name in ("command", "environment", "packages", "variables", "outputs", "sweep", "distribution", "parallel"):
         if getattr(previous, name) != getattr(current, name):
-            label = {"variables": "environment variables", "packages": "installed packages"}.get(name, name)
+            label = {
+                "variables": "environment variables",
+                "packages": "installed packages",
+                "parallel": "mini batches",
+            }.get(name, name)
             reasons.append(f"{label} changed")
     return ", ".join(reasons) or "amlocal changed"
 

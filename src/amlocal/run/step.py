@@ -18,6 +18,7 @@ from amlocal.run.delivery import deliver
 from amlocal.run.execute import Execution, execute, output_paths, thread_variables
 from amlocal.run.files import WorkFolder, link, write_atomically
 from amlocal.run.fingerprint import Fingerprint, explain
+from amlocal.run.parallel.launch import ParallelRun
 from amlocal.run.process import ProcessResult
 from amlocal.run.records import CANCELED, COMPLETED, FAILED, RUNNING, trials_from
 from amlocal.run.reuse import Output, Result
@@ -94,7 +95,17 @@ def fingerprint_of(step: Step, snapshot: Snapshot, given: Mapping[str, Given], s
         outputs={name: spec.type for name, spec in component.outputs.items()},
         sweep="" if definition is None else json.dumps(definition, sort_keys=True),
         distribution="" if step.processes is None else json.dumps(asdict(step.processes), sort_keys=True),
+        parallel=_parallel(step),
     )
+
+
+def _parallel(step: Step) -> str:
+    """Give what a parallel node's result depends on; not how many processes work on it, nor what they log."""
+    spec, batches = step.node.component.parallel, step.mini_batches
+    if spec is None or batches is None:
+        return ""
+    append = spec.append_row_to.text if spec.append_row_to else None
+    return json.dumps([{**asdict(batches), "workers": None}, spec.entry_script, append], sort_keys=True)
 
 
 async def _reuse(step: Step, fingerprint: Fingerprint, result: Result, services: Services) -> Mapping[str, Output]:
@@ -210,6 +221,9 @@ async def _command_or_sweep(
             return {}, {"status": outcome.status, "error": outcome.error}
         _link_outputs(step, folder, {name: Output(path, "") for name, path in outcome.outputs.items()})
         return outcome.outputs, {"status": COMPLETED, "best_trial": outcome.best}
+    batches, cores = step.mini_batches, services.cores
+    parallel = None if batches is None else ParallelRun(batches, min(batches.workers or cores, cores))
+    processes = parallel.workers if parallel else step.processes.count if step.processes else 1
     execution = Execution(
         component=component,
         inputs={name: value.text for name, value in given.items()},
@@ -218,9 +232,10 @@ async def _command_or_sweep(
         folder=folder,
         interpreter=services.interpreters[step.name],
         run_id=run_id,
-        variables=thread_variables(step.processes.count if step.processes else 1, services.cores),
+        variables=thread_variables(processes, services.cores),
         timeout=step.timeout,
         processes=step.processes,
+        parallel=parallel,
     )
 
     def note(result: ProcessResult) -> None:

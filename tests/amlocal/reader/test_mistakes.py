@@ -85,7 +85,39 @@ jobs:
     early_termination: {type: bandit, slack_factor: 0.1}
 """
 
-FILES = {"job.yml": JOB, "prep.yml": PREP, "train.yml": TRAIN, "sweep.yml": SWEEP, "data.csv": "a,b\n"}
+PARALLEL = """\
+type: pipeline
+inputs:
+  data: {type: uri_folder, path: .}
+jobs:
+  score:
+    type: parallel
+    inputs:
+      data: ${{parent.inputs.data}}
+      word: text
+    outputs:
+      rows: {type: uri_file}
+    input_data: ${{inputs.data}}
+    mini_batch_size: 10
+    retry_settings: {max_retries: 1, timeout: 10}
+    task:
+      type: run_function
+      code: .
+      entry_script: score.py
+      environment: azureml:any:1
+      program_arguments: --word ${{inputs.word}}
+      append_row_to: ${{outputs.rows}}
+"""
+
+FILES = {
+    "job.yml": JOB,
+    "prep.yml": PREP,
+    "train.yml": TRAIN,
+    "sweep.yml": SWEEP,
+    "parallel.yml": PARALLEL,
+    "data.csv": "a,b\n",
+    "score.py": "",
+}
 
 # name: file, what is replaced, by what. The replacement marks the line of the problem.
 MISTAKES = {
@@ -210,7 +242,8 @@ MISTAKES = {
     ),
     "missing component file": ("job.yml", "./train.yml", "./trian.yml #! missing-file"),
     "registered component": ("job.yml", "./train.yml", "azureml:train:1 #! not-on-this-machine"),
-    "wrong node type": ("job.yml", "  prep:\n    type: command", "  prep: #! not-supported\n    type: spark"),
+    "wrong node type": ("job.yml", "  prep:\n    type: command", "  prep: #! type\n    type: commands"),
+    "node of the service": ("job.yml", "  prep:\n    type: command", "  prep: #! not-on-this\n    type: spark"),
     "unknown key of the job": ("job.yml", "type: pipeline\n", "type: pipeline\ncomputer: x #! unknown-key\n"),
     "unknown key of a node": ("job.yml", "  prep:\n", "  prep:\n    input: {} #! unknown-key\n"),
     "unknown key of a component": ("train.yml", "name: train", "name: train\nimage: x #! unknown-key"),
@@ -308,6 +341,33 @@ MISTAKES = {
         "min_value: 0.1, max_value: 0.9}",
         "min_value: 0.9, max_value: 0.1} #! search-space",
     ),
+    "size of mini batches": ("parallel.yml", "mini_batch_size: 10", "mini_batch_size: 10 kb #! type"),
+    "empty mini batches": ("parallel.yml", "mini_batch_size: 10", "mini_batch_size: 0 #! range"),
+    "threshold below -1": ("parallel.yml", "mini_batch_size: 10", "error_threshold: -2 #! range"),
+    "retries below 0": ("parallel.yml", "max_retries: 1, timeout: 10}", "max_retries: -1} #! range"),
+    "timeout of three days": ("parallel.yml", "timeout: 10}", "timeout: 259201} #! range"),
+    "misspelt retry setting": ("parallel.yml", "timeout: 10}", "time_out: 10} #! unknown-key"),
+    "misspelt task key": ("parallel.yml", "      program_arguments:", "      arguments: x #! unknown-key\n      args:"),
+    "misspelt key of a parallel node": ("parallel.yml", "mini_batch_size: 10", "minibatch_size: 1 #! unknown-key"),
+    "input_data is no reference": ("parallel.yml", "input_data: ${{inputs.data}}", "input_data: data #! expression"),
+    "input_data is no input": (
+        "parallel.yml",
+        "input_data: ${{inputs.data}}",
+        "input_data: ${{inputs.d}} #! undefined-",
+    ),
+    "input_data is a plain value": (
+        "parallel.yml",
+        "input_data: ${{inputs.data}}",
+        "input_data: ${{inputs.word}} #! type",
+    ),
+    "append to no output": ("parallel.yml", "to: ${{outputs.rows}}", "to: ${{outputs.row}} #! undefined-output"),
+    "argument is no input": ("parallel.yml", "word ${{inputs.word}}", "word ${{inputs.words}} #! undefined-input"),
+    "missing entry script": ("parallel.yml", "entry_script: score.py", "entry_script: scores.py #! missing-file"),
+    "unknown task": ("parallel.yml", "type: run_function", "type: run_functions #! type"),
+    "task of a model": ("parallel.yml", "type: run_function", "type: model #! not-on-this-machine"),
+    "unknown logging level": ("parallel.yml", "mini_batch_size: 10", "logging_level: LOUD #! type"),
+    "partition keys": ("parallel.yml", "mini_batch_size: 10", "partition_keys: [a] #! not-on-this-machine"),
+    "parallel at the top": ("parallel.yml", "type: pipeline\n", "type: parallel #! type @1\n"),
     "missing bound": ("sweep.yml", "min_value: 0.1, max_value: 0.9}", "min_value: 0.1} #! required"),
     "unknown distribution": ("sweep.yml", "type: uniform,", "type: uniformly, #! search-space\n       "),
     "grid over a continuous space": (
@@ -393,7 +453,7 @@ def project(tmp_path, file=None, *replacements):
                 assert old in text
                 text = text.replace(old, new, 1)
         (tmp_path / name).write_text(text)
-    return tmp_path / ("sweep.yml" if file == "sweep.yml" else "job.yml")
+    return tmp_path / (file if file in {"sweep.yml", "parallel.yml"} else "job.yml")
 
 
 def expected_problem(text):
@@ -405,7 +465,7 @@ def expected_problem(text):
     raise AssertionError("the mistake marks no line")
 
 
-@pytest.mark.parametrize("file", ["job.yml", "sweep.yml"])
+@pytest.mark.parametrize("file", ["job.yml", "sweep.yml", "parallel.yml"])
 def test_jobs_without_a_mistake_are_accepted(tmp_path, file):
     assert read_plan(project(tmp_path).parent / file).steps
 
