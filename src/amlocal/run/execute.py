@@ -109,6 +109,8 @@ def environment(execution: Execution, context: RunContext) -> dict[str, str]:
         "AZUREML_RUN_ID": execution.run_id,
         "AZUREML_ROOT_RUN_ID": context.job,
         "AZUREML_EXPERIMENT_NAME": context.experiment,
+        "AZUREML_EXPERIMENT_ID": context.experiment_id,
+        "AZUREML_ARM_PROJECT_NAME": context.experiment,
         "MLFLOW_RUN_ID": execution.run_id,
         "MLFLOW_EXPERIMENT_NAME": context.experiment,
         "MLFLOW_EXPERIMENT_ID": context.experiment_id,

@@ -65,6 +65,7 @@ class WorkspaceConnection:
             "AZUREML_ARM_SUBSCRIPTION": self.subscription_id,
             "AZUREML_ARM_RESOURCEGROUP": self.resource_group,
             "AZUREML_ARM_WORKSPACE_NAME": self.workspace_name,
+            "AZUREML_WORKSPACE_ID": names.TENANT_ID,
             "MLFLOW_TRACKING_URI": self.mlflow_tracking_uri,
             "MLFLOW_TRACKING_TOKEN": self.key,
             "MLFLOW_DISABLE_TELEMETRY": "true",

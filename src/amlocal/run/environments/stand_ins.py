@@ -13,6 +13,15 @@ STEP_PYTHON = "AMLOCAL_STEP_PYTHON"
 """The environment variable that tells the stand-ins which Python that is."""
 
 _CONDA_TOOLS = ("conda", "mamba", "micromamba")
+_UV = """\
+#!/bin/sh
+# --system would have it pass over the step's own Python.
+for argument do
+    shift
+    [ "$argument" = --system ] || set -- "$@" "$argument"
+done
+exec {real} "$@"
+"""
 _STAND_IN = f"""\
 #!/bin/sh
 # Runs a command of the interpreter below under the step's own Python.
@@ -46,7 +55,7 @@ def make_stand_ins(commands: Path, store: Path, path: str | None = None) -> Path
     Args:
         commands: the folder of the interpreter's commands.
         store: where such folders are kept, one for each state of the interpreter's own folder.
-        path: where conda is looked for; the caller's ``PATH`` by default.
+        path: where conda and uv are looked for; the caller's ``PATH`` by default.
 
     Returns:
         The folder, to come before the interpreter's own on ``PATH``.
@@ -54,9 +63,10 @@ def make_stand_ins(commands: Path, store: Path, path: str | None = None) -> Path
     Raises:
         OSError: when it cannot be written.
     """
-    conda = {tool: real for tool in _CONDA_TOOLS if (real := shutil.which(tool, path=path)) is not None}
-    state = repr((str(commands), commands.stat().st_mtime_ns, sorted(conda.items())))
-    folder = store / sha256(f"{_STAND_IN}{_CONDA}{state}".encode()).hexdigest()[:32]
+    scripts = dict.fromkeys(_CONDA_TOOLS, _CONDA) | {"uv": _UV}
+    real = {tool: found for tool in scripts if (found := shutil.which(tool, path=path)) is not None}
+    state = repr((str(commands), commands.stat().st_mtime_ns, sorted(real.items())))
+    folder = store / sha256(f"{_STAND_IN}{_CONDA}{_UV}{state}".encode()).hexdigest()[:32]
     if folder.is_dir():
         return folder
     store.mkdir(parents=True, exist_ok=True)
@@ -65,9 +75,9 @@ def make_stand_ins(commands: Path, store: Path, path: str | None = None) -> Path
         write_script(staging / ".stand-in", _STAND_IN.format(commands=shlex.quote(str(commands))))
         for name in _python_commands(commands):
             (staging / name).symlink_to(".stand-in")
-        for tool, real in conda.items():
+        for tool, found in real.items():
             (staging / tool).unlink(missing_ok=True)
-            write_script(staging / tool, _CONDA.format(tool=tool, real=shlex.quote(real)))
+            write_script(staging / tool, scripts[tool].format(tool=tool, real=shlex.quote(found)))
         (staging / "activate").unlink(missing_ok=True)
         (staging / "activate").write_text(_ACTIVATE, encoding="utf-8")
         staging.rename(folder)
@@ -82,7 +92,7 @@ def _python_commands(folder: Path) -> list[str]:
     """Name the commands whose first lines have them run by a Python of the same folder."""
     names = []
     for entry in os.scandir(folder):
-        if entry.is_file():
+        if entry.is_file() and os.access(entry.path, os.R_OK | os.X_OK):
             with Path(entry.path).open("rb") as stream:
                 start = stream.read(512)
             if start.startswith(b"#!") and _runs_python_of(folder, start):

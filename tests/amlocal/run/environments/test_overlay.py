@@ -142,9 +142,11 @@ def test_stand_ins_are_made_once_for_each_state_of_the_commands(parent, tmp_path
     store = tmp_path / "stand-ins"
 
     assert make_stand_ins(parent.commands, store) == parent.stand_ins
-    (parent.commands / "other").write_text(f"#!{parent.commands}/python\n")
+    for name, mode in (("other", 0o755), ("no-command", 0o644)):
+        (parent.commands / name).write_text(f"#!{parent.commands}/python\n")
+        (parent.commands / name).chmod(mode)
     os.utime(parent.commands, ns=(1, 1))
-    assert sorted(path.name for path in make_stand_ins(parent.commands, store).iterdir()) == [
+    assert sorted(path.name for path in make_stand_ins(parent.commands, store, "/nowhere").iterdir()) == [
         ".stand-in",
         "activate",
         "other",
@@ -164,11 +166,12 @@ def test_stand_in_is_found_behind_an_installers_long_first_line(parent, tmp_path
 
 @pytest.fixture
 def conda(parent, tmp_path):
-    """A step on a machine with a conda that says what it was asked."""
+    """A step on a machine with a conda and a uv that say what they were asked."""
     tools = tmp_path / "tools"
     tools.mkdir()
-    (tools / "conda").write_text('#!/bin/sh\necho "real $*"\n')
-    (tools / "conda").chmod(0o755)
+    for name in ("conda", "uv"):
+        (tools / name).write_text('#!/bin/sh\necho "real $*"\n')
+        (tools / name).chmod(0o755)
     stand_ins = make_stand_ins(parent.commands, tmp_path / "stand-ins", str(tools))
     return Step(replace(parent, stand_ins=stand_ins), tmp_path / "overlay")
 
@@ -185,6 +188,10 @@ def test_conda_is_kept_from_changing_the_parent(conda, asked):
 @pytest.mark.parametrize("asked", ["list", "info --envs", "create -n own python=3.11", "install -n own numpy"])
 def test_conda_does_what_leaves_the_parent_as_it_is(conda, asked):
     assert conda.run(f"conda {asked}") == f"real {asked}"
+
+
+def test_uv_is_kept_within_the_step(conda):
+    assert conda.run("uv pip install --system numpy") == "real pip install numpy"
 
 
 def test_user_site_packages_stay_visible_where_the_caller_has_them(tmp_path, monkeypatch):
