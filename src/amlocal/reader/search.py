@@ -47,7 +47,10 @@ class Distribution:
         """Smallest and largest value, where the definition states them."""
         if self.type == "randint":
             return (0, self.upper - 1)
-        return (self.minimum, self.maximum) if self.type in {"uniform", "quniform"} else ()
+        if self.type == "quniform":
+            # Without the digits that binary fractions add: 0.3, not 0.30000000000000004.
+            return tuple(float(f"{round(end / self.q) * self.q:.12g}") for end in (self.minimum, self.maximum))
+        return (self.minimum, self.maximum) if self.type == "uniform" else ()
 
 
 @dataclass(frozen=True)

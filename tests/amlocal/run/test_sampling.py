@@ -11,7 +11,7 @@ from scipy import stats
 from amlocal.reader.search import Distribution, Sampling, SweepLimits, SweepSpec
 from amlocal.reader.source import Place
 from amlocal.run.sweep.distributions import rounded, value_at
-from amlocal.run.sweep.sampling import make_sampler, random_points, seed_of
+from amlocal.run.sweep.sampling import make_sampler, seed_of
 
 PLACE = Place(Path("job.yml"), 1)
 
@@ -34,36 +34,121 @@ def proposals(spec, count=None, concurrent=1):
     return list(itertools.islice(iter(sampler.propose, None), count))
 
 
-@pytest.mark.parametrize(
-    ("drawn", "expected"),
-    [
-        (UNIFORM, stats.uniform(-1, 4)),
-        (distribution("loguniform", minimum=-6.0, maximum=-1.0), stats.loguniform(math.exp(-6), math.exp(-1))),
-        (distribution("normal", mu=2.0, sigma=0.5), stats.norm(2, 0.5)),
-        (distribution("lognormal", mu=-1.0, sigma=0.5), stats.lognorm(0.5, scale=math.exp(-1))),
-    ],
-)
-def test_continuous_distribution(drawn, expected):
-    values = [value_at(drawn, point[0]) for point in itertools.islice(random_points(1, seed=1), 2000)]
+CONTINUOUS = {
+    # What is drawn, the log base, scipy's distribution, and another one that the test must tell from it.
+    "uniform": (UNIFORM, None, stats.uniform(-1, 4), stats.uniform(-1, 4.4)),
+    "loguniform": (
+        distribution("loguniform", minimum=-6.0, maximum=-1.0),
+        None,
+        stats.loguniform(math.exp(-6), math.exp(-1)),
+        stats.uniform(math.exp(-6), math.exp(-1) - math.exp(-6)),
+    ),
+    "loguniform, base 10": (
+        distribution("loguniform", minimum=-4.0, maximum=-2.0),
+        10.0,
+        stats.loguniform(1e-4, 1e-2),
+        stats.loguniform(math.exp(-4), math.exp(-2)),
+    ),
+    "normal": (distribution("normal", mu=2.0, sigma=0.5), None, stats.norm(2, 0.5), stats.norm(2, 0.5**2)),
+    "lognormal": (
+        distribution("lognormal", mu=-1.0, sigma=0.5),
+        None,
+        stats.lognorm(0.5, scale=math.exp(-1)),
+        stats.lognorm(0.5, scale=1),
+    ),
+    "lognormal, base 2": (
+        distribution("lognormal", mu=3.0, sigma=1.0),
+        2.0,
+        stats.lognorm(math.log(2), scale=8),
+        stats.lognorm(1, scale=8),
+    ),
+}
+QUANTISED = {
+    "quniform": (distribution("quniform", minimum=0.0, maximum=3.0, q=1), None, stats.uniform(0, 3)),
+    "quniform, wide": (distribution("quniform", minimum=-1.0, maximum=3.0, q=0.5), None, stats.uniform(-1, 4)),
+    "qnormal": (distribution("qnormal", mu=1.0, sigma=2.0, q=1.5), None, stats.norm(1, 2)),
+    "qloguniform": (
+        distribution("qloguniform", minimum=0.0, maximum=3.0, q=2),
+        None,
+        stats.loguniform(1, math.exp(3)),
+    ),
+    "qloguniform, base 10": (
+        distribution("qloguniform", minimum=0.0, maximum=2.0, q=5),
+        10.0,
+        stats.loguniform(1, 100),
+    ),
+    "qlognormal": (
+        distribution("qlognormal", mu=1.0, sigma=0.5, q=0.5),
+        None,
+        stats.lognorm(0.5, scale=math.exp(1)),
+    ),
+}
+DRAWS = 2000
+
+
+def draws(drawn, logbase=None, rule="random"):
+    """What a sweep's trials get; the second hyperparameter makes the space one in which values may come again."""
+    spec = sweep(Sampling("random", rule, seed=1, logbase=logbase), DRAWS, x=drawn, other=UNIFORM)
+    return [trial["x"] for trial in proposals(spec, DRAWS)]
+
+
+def fit_of_multiples(values, q, plain, above):
+    """Give the chi-square p-value of: k * q stands for the values from (k + above - 1) * q to (k + above) * q.
+
+    Multiples too unlikely to count are put together.
+    """
+    found = [round(value / q) for value in values]
+    likely = {
+        k: share
+        for k in range(min(found), max(found) + 1)
+        if (share := plain.cdf((k + above) * q) - plain.cdf((k + above - 1) * q)) * len(values) >= 5
+    }
+    counts = [found.count(k) for k in likely]
+    counts.append(len(found) - sum(counts))
+    expected = [share * len(values) for share in likely.values()]
+    expected.append(max(len(values) - sum(expected), 1e-9))
+    return stats.chisquare(counts, [count * len(values) / sum(expected) for count in expected]).pvalue
+
+
+@pytest.mark.parametrize("rule", ["random", "sobol"])
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_continuous_distribution_is_scipys(name, rule):
+    drawn, logbase, expected, other = CONTINUOUS[name]
+    values = draws(drawn, logbase, rule)
 
     assert stats.kstest(values, expected.cdf).pvalue > 0.01
+    assert stats.kstest(values, other.cdf).pvalue < 1e-6
 
 
-@pytest.mark.parametrize(
-    ("drawn", "expected"),
-    [
-        (distribution("choice", values=(0, 1, 2)), [1 / 3] * 3),
-        (distribution("randint", upper=4), [1 / 4] * 4),
-        # round(uniform(0, 3) / 1) * 1: the ends get half a step each.
-        (distribution("quniform", minimum=0.0, maximum=3.0, q=1), [1 / 6, 1 / 3, 1 / 3, 1 / 6]),
-    ],
-)
-def test_discrete_distribution(drawn, expected):
-    values = [value_at(drawn, point[0]) for point in itertools.islice(random_points(1, seed=2), 3000)]
-    counts = [values.count(value) for value in range(len(expected))]
+@pytest.mark.parametrize("rule", ["random", "sobol"])
+@pytest.mark.parametrize("name", QUANTISED)
+def test_quantised_distribution_is_scipys_rounded_to_the_nearest(name, rule):
+    drawn, logbase, plain = QUANTISED[name]
+    values = draws(drawn, logbase, rule)
 
-    assert sum(counts) == len(values)
-    assert stats.chisquare(counts, [share * len(values) for share in expected]).pvalue > 0.01
+    assert all(value == pytest.approx(round(value / drawn.q) * drawn.q) for value in values)
+    assert fit_of_multiples(values, drawn.q, plain, above=0.5) > 0.01
+    assert fit_of_multiples(values, drawn.q, plain, above=1.0) < 1e-6  # rounded down
+
+
+@pytest.mark.parametrize("rule", ["random", "sobol"])
+@pytest.mark.parametrize("drawn", [distribution("choice", values=(0, 1, 2)), distribution("randint", upper=4)])
+def test_choices_and_integers_are_equally_likely(drawn, rule):
+    values = draws(drawn, rule=rule)
+    count = drawn.upper or len(drawn.values)
+    counts = [values.count(value) for value in range(count)]
+
+    assert sum(counts) == DRAWS
+    assert stats.chisquare(counts).pvalue > 0.01
+
+
+def test_hyperparameters_are_independent():
+    spec = sweep(Sampling("random", seed=3), DRAWS, x=UNIFORM, y=UNIFORM, z=CHOICE)
+    trials = proposals(spec, DRAWS)
+
+    assert stats.spearmanr([trial["x"] for trial in trials], [trial["y"] for trial in trials]).pvalue > 0.01
+    by_choice = [[trial["x"] for trial in trials if trial["z"] == value] for value in CHOICE.values]
+    assert stats.kruskal(*by_choice).pvalue > 0.01
 
 
 @pytest.mark.parametrize(
@@ -97,21 +182,12 @@ def test_edges_of_the_unit_interval():
     assert math.isfinite(value_at(distribution("normal", mu=0.0, sigma=1.0), 0.0))
 
 
-def test_log_base_of_random_sampling():
-    space = distribution("loguniform", minimum=-4.0, maximum=-2.0)
-
-    values = [trial["x"] for trial in proposals(sweep(Sampling("random", logbase=10.0), x=space), 200)]
-
-    assert 1e-4 <= min(values) < max(values) <= 1e-2
-    assert stats.kstest([math.log10(value) for value in values], stats.uniform(-4, 2).cdf).pvalue > 0.01
-
-
 def test_choices_keep_their_type():
-    space = distribution("choice", values=(16, "relu", True, 0.5))
+    space = distribution("choice", values=(16, "relu", "1e-3", 0.5))
 
     found = [trial["x"] for trial in proposals(sweep(Sampling("grid"), x=space))]
 
-    assert [(value, type(value)) for value in found] == [(16, int), ("relu", str), (True, bool), (0.5, float)]
+    assert [(value, type(value)) for value in found] == [(16, int), ("relu", str), ("1e-3", str), (0.5, float)]
 
 
 def test_grid_gives_every_combination_once():
@@ -165,18 +241,34 @@ def test_sobol_fills_the_space_more_evenly():
 
 
 def test_bayesian_closes_in_on_the_best_region():
-    spec = sweep(Sampling("bayesian", seed=3), total=40, x=UNIFORM, y=CHOICE)
-    sampler = make_sampler(spec, 1)
-    tried = []
-    for number in range(40):
-        trial = sampler.propose()
-        score = -abs(trial["x"] - 1.5) + (0.5 if trial["y"] == "b" else 0.0)
-        sampler.tell(number, None if number == 1 else score)  # a failed trial teaches nothing and breaks nothing
-        tried.append(trial)
+    late = []
+    for seed in range(5):
+        spec = sweep(Sampling("bayesian", seed=seed), total=40, x=UNIFORM, y=CHOICE)
+        sampler = make_sampler(spec, 1)
+        for number in range(40):
+            trial = sampler.propose()
+            score = -abs(trial["x"] - 1.5) + (0.5 if trial["y"] == "b" else 0.0)
+            sampler.tell(number, None if number == 1 else score)  # a failed trial teaches nothing and breaks nothing
+            if number >= 25:
+                late.append(trial)
 
-    late = tried[-15:]
-    assert sum(abs(trial["x"] - 1.5) < 0.75 for trial in late) >= 10
-    assert sum(trial["y"] == "b" for trial in late) >= 10
+    # At random it would be 28 and 25 of 75.
+    assert sum(abs(trial["x"] - 1.5) < 0.75 for trial in late) >= 42
+    assert sum(trial["y"] == "b" for trial in late) >= 42
+
+
+@pytest.mark.parametrize("sampling", [Sampling("random"), Sampling("random", "sobol"), Sampling("bayesian")])
+def test_more_trials_begin_with_those_of_fewer(sampling):
+    few, many = (sweep(sampling, total, x=UNIFORM, y=CHOICE) for total in (9, 200))
+
+    found = []
+    for spec in (few, many):
+        sampler = make_sampler(spec, 1)
+        found.append([])
+        for number in range(9):
+            found[-1].append(sampler.propose())
+            sampler.tell(number, found[-1][-1]["x"])
+    assert found[0] == found[1]
 
 
 def test_bayesian_waits_for_the_results_it_learns_from():

@@ -1,6 +1,7 @@
 """Sweeps run for real, with trials that are a line of shell."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -178,3 +179,121 @@ def test_two_runs_try_the_same_parameters(machine, sweep):
     tried = [{n: t.parameters for n, t in run.steps["tune"].trials.items()} for run in runs]
     assert tried[0] == tried[1]
     assert len({trial["x"] for trial in tried[0].values()}) == 4
+
+
+INTEGERS = """\
+type: pipeline
+outputs:
+  best: {type: uri_folder}
+jobs:
+  tune:
+    type: sweep
+    trial:
+      type: command
+      environment: azureml:any:1
+      inputs:
+        depth: {type: integer}
+        rate: {type: number}
+        kind: {type: string}
+        deep: {type: boolean}
+      outputs:
+        model: {type: uri_folder}
+      command: |
+        echo ${{inputs.depth}} ${{inputs.rate}} ${{inputs.kind}} ${{inputs.deep}} > ${{outputs.model}}/x.txt
+        echo 1 > $METRICS/$MLFLOW_RUN_ID.score
+    search_space:
+      depth: SPACE
+      rate: {type: choice, values: ["1e-3"]}
+      kind: {type: choice, values: [5]}
+      deep: {type: choice, values: ["true"]}
+    objective: {goal: maximize, primary_metric: score}
+    limits: {max_total_trials: 1}
+    outputs:
+      model: ${{parent.outputs.best}}
+"""
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        "{type: choice, values: [3.0]}",
+        "{type: choice, values: ['3']}",
+        "{type: quniform, min_value: 2.6, max_value: 3.4, q: 1}",
+        "{type: qnormal, mu: 3.0, sigma: 0.01, q: 1.0}",
+        "{type: qloguniform, min_value: 1, max_value: 1.2, q: 1}",
+    ],
+)
+def test_a_trial_gets_its_hyperparameters_in_the_types_of_its_inputs(machine, write, space):
+    record = machine.create(write("job.yml", INTEGERS.replace("SPACE", space)))
+
+    assert (Path(record.outputs["best"]) / "x.txt").read_text() == "3 0.001 5 True\n"
+    parameters = {"depth": 3, "rate": 0.001, "kind": "5", "deep": True}
+    assert record.steps["tune"].trials[0].parameters == parameters
+    assert isinstance(record.steps["tune"].trials[0].parameters["depth"], int)
+
+
+def test_what_early_termination_saved_is_reported(machine, sweep):
+    command = """\
+if test ${{inputs.x}} = 1; then echo 10 > $METRICS/$MLFLOW_RUN_ID.score; exit; fi
+until test -s $METRICS/first; do ls $METRICS/*.score > $METRICS/first; sleep 0.05; done
+echo 1 > $METRICS/$MLFLOW_RUN_ID.score
+sleep 60"""
+    record = machine.create(sweep(command), "jobs.tune.early_termination={type: bandit, slack_amount: 5}")
+
+    step = record.steps["tune"]
+    assert [trial.ended_early for _, trial in sorted(step.trials.items())] == [False, True, True, True]
+    assert (step.early_termination.trials, step.early_termination.basis) == (3, 1)
+    rows = json.loads(Path(step.trial_table).read_text())
+    assert sum(row["estimated_cpu_seconds_saved"] or 0 for row in rows) == pytest.approx(step.early_termination.saved)
+    assert step.early_termination.used == pytest.approx(sum(row["cpu_seconds"] for row in rows))
+    artefact = machine.backend.metrics / f"{step.run_id}-trials.json"
+    assert artefact.read_text() == Path(step.trial_table).read_text()
+
+
+def test_a_policy_leaves_a_trial_alone_whose_command_has_ended(machine, sweep):
+    """Reading the curve of a finished trial takes a while, in which it must not be ended any more."""
+    read = machine.backend.curve
+
+    def slow(run_id, metric):
+        time.sleep(0.1)
+        return read(run_id, metric)
+
+    machine.backend.curve = slow
+    command = "echo ${{inputs.x}} >> $METRICS/$MLFLOW_RUN_ID.score; sleep 0.05"
+    record = machine.create(
+        sweep(command),
+        "jobs.tune.early_termination={type: bandit, slack_amount: 0.1}",
+        "jobs.tune.search_space.x.values=[4, 3, 2, 1]",
+    )
+
+    assert record.status == "Completed"
+    assert record.steps["tune"].best_trial == 0
+
+
+def test_metric_that_is_never_a_number(machine, sweep):
+    step = machine.create(sweep("echo nan > $METRICS/$MLFLOW_RUN_ID.score")).steps["tune"]
+
+    assert (step.status, step.error) == ("Failed", "the primary metric 'score' was never a finite number")
+    assert json.loads(Path(step.trial_table).read_text())[0]["curve"] == [None]
+
+
+def test_trials_are_a_standalone_sweeps_own_runs(machine, write):
+    text = """\
+type: sweep
+trial:
+  command: echo ${{search_space.x}} > $METRICS/$MLFLOW_RUN_ID.score
+  environment: azureml:any:1
+search_space:
+  x: {type: Choice, values: [1, 2]}
+sampling_algorithm: Grid
+early_termination: {type: MedianStopping}
+objective: {goal: Maximize, primary_metric: score}
+limits: {max_total_trials: 5}
+"""
+    for _ in range(2):  # the second is reused whole
+        record = machine.create(write("job.yml", text))
+        step = record.steps["sweep"]
+        assert (len(step.trials), step.best_trial) == (2, 1)
+        rows = json.loads((machine.backend.metrics / f"{record.run_id}-trials.json").read_text())
+        assert [row["is_best"] for row in rows] == [False, True]
+    assert step.reused_from

@@ -15,6 +15,8 @@ from amlocal.run.sweep.distributions import size, value_at
 
 _REDRAWS = 1000
 """How often a set that was tried already is drawn again, in a space of few values."""
+_SOBOL_BLOCK = 64
+"""Points made at a time; a power of two, as the sequence is even over such blocks."""
 
 
 class Sampler(Protocol):
@@ -105,7 +107,7 @@ def sobol_points(dimensions: int, seed: int) -> Iterator[tuple[float, ...]]:
 
     engine = qmc.Sobol(dimensions, scramble=True, rng=seed)
     while True:
-        yield from (tuple(float(u) for u in point) for point in engine.random_base2(6))
+        yield from (tuple(float(u) for u in point) for point in engine.random(_SOBOL_BLOCK))
 
 
 def independent(
@@ -151,10 +153,11 @@ class _Bayesian:
 
     def __init__(self, spec: SweepSpec, seed: int, concurrent: int) -> None:
         optuna = _optuna()
-        total = spec.limits.max_total_trials
+        # Not by the number of trials: allowing more of them must not change the first ones.
+        random_trials = max(4, 2 * len(spec.search_space))
         self.window: int | None = concurrent
         self._spec = spec
-        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(4, min(10, total // 3)))
+        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=random_trials)
         self._study: Any = optuna.create_study(sampler=sampler, direction=spec.goal)
         self._trials: list[Any] = []
         self._failed = optuna.trial.TrialState.FAIL
