@@ -1,10 +1,14 @@
 """Sweeps run for real, with trials that are a line of shell."""
 
+import asyncio
 import json
-import time
+import threading
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
+
+from amlocal.run.sweep import runner
 
 SWEEP = """\
 type: pipeline
@@ -250,24 +254,50 @@ sleep 60"""
     assert artefact.read_text() == Path(step.trial_table).read_text()
 
 
-def test_a_policy_leaves_a_trial_alone_whose_command_has_ended(machine, sweep):
-    """Reading the curve of a finished trial takes a while, in which it must not be ended any more."""
-    read = machine.backend.curve
+def test_a_policy_leaves_a_trial_alone_whose_command_has_ended(machine, sweep, monkeypatch):
+    read, ended = machine.backend.curve, defaultdict(threading.Event)
 
-    def slow(run_id, metric):
-        time.sleep(0.1)
+    def late(run_id, metric):
+        assert ended[run_id].wait(30)
         return read(run_id, metric)
 
-    machine.backend.curve = slow
-    command = "echo ${{inputs.x}} >> $METRICS/$MLFLOW_RUN_ID.score; sleep 0.05"
+    async def execute(execution, context, on_end):
+        def note(result):
+            on_end(result)
+            ended[execution.run_id].set()
+
+        result = await runner_execute(execution, context, note)
+        await asyncio.sleep(0.2)  # what is done after a command has ended takes its time
+        return result
+
+    runner_execute = runner.execute
+    monkeypatch.setattr(runner, "execute", execute)
+    machine.backend.curve = late
+    command = "echo ${{inputs.x}} >> $METRICS/$MLFLOW_RUN_ID.score; sleep 0.2"
     record = machine.create(
         sweep(command),
         "jobs.tune.early_termination={type: bandit, slack_amount: 0.1}",
-        "jobs.tune.search_space.x.values=[4, 3, 2, 1]",
+        "jobs.tune.search_space.x.values=[4, 3]",
     )
 
-    assert record.status == "Completed"
-    assert record.steps["tune"].best_trial == 0
+    trials = record.steps["tune"].trials
+    assert [(trial.status, trial.ended_early) for trial in trials.values()] == [("Completed", False)] * 2
+
+
+def test_bayesian_proposals_do_not_depend_on_which_trial_ends_first(machine, sweep, monkeypatch):
+    monkeypatch.setattr("amlocal.run.create.cores", lambda: 2)
+    tried = []
+    for slow in (0, 1):
+        command = f"x=${{{{inputs.x}}}}; test $((x % 2)) = {slow} || sleep 0.1; echo $x > $METRICS/$MLFLOW_RUN_ID.score"
+        record = machine.create(
+            sweep(command),
+            "jobs.tune.sampling_algorithm=bayesian",
+            "jobs.tune.search_space.x={type: quniform, min_value: 0, max_value: 1000, q: 1}",
+            "jobs.tune.limits.max_total_trials=9",
+        )
+        tried.append([trial.parameters for _, trial in sorted(record.steps["tune"].trials.items())])
+
+    assert tried[0] == tried[1]
 
 
 def test_metric_that_is_never_a_number(machine, sweep):

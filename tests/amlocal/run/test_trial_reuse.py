@@ -144,17 +144,18 @@ def test_policy_concurrency_and_goal_are_no_part_of_a_trial(machine, job, tried)
         "jobs.tune.objective.primary_metric=other",
         "jobs.tune.trial.environment=azureml:any:2",
         "jobs.tune.trial.environment_variables.A=b",
-        "jobs.tune.trial.inputs.word.type=boolean",
+        "jobs.tune.trial.command=echo ${{inputs.x}} | tee $METRICS/$MLFLOW_RUN_ID.score >> $METRICS/tried",
     ],
 )
 def test_what_a_trial_depends_on_makes_it_run_again(machine, job, tried, change):
-    machine.create(job, "inputs.word=true")
-    tried()
     script = "for m in score other; do echo ${{inputs.x}} >> $METRICS/$MLFLOW_RUN_ID.$m; done"
-    machine.create(
-        job, "inputs.word=true", change, f"jobs.tune.trial.command=echo ${{{{inputs.x}}}} >> $METRICS/tried; {script}"
-    )
+    common = [f"jobs.tune.trial.command=echo ${{{{inputs.x}}}} >> $METRICS/tried; {script}", "inputs.word=true"]
+    machine.create(job, *common)
+    assert tried() == [2, 4]
+    machine.create(job, *common, "jobs.tune.limits.timeout=1000")
+    assert tried() == []
 
+    machine.create(job, *common, change)
     assert tried() == [2, 4]
 
 
