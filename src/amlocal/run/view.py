@@ -13,6 +13,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
+from rich.text import Text
 from rich.tree import Tree
 
 from amlocal.reader.source import shown
@@ -39,6 +40,7 @@ _MARKS = {
     CANCELED: ("■", "yellow"),
 }
 _TRIALS_SHOWN = 12
+_SUMMARY_LINES = 60
 _BARS = "▁▂▃▄▅▆▇█"
 _SPARKS = 16
 
@@ -62,7 +64,7 @@ def live(job: Shown, console: Console) -> Iterator[None]:
     announce(job.record, console)
     if console.is_terminal and not os.environ.get("CI"):
         with Live(
-            get_renderable=lambda: tree(job.record, time.time()),
+            get_renderable=lambda: tree(job.record, time.time(), most=console.height - 1, clipped=True),
             console=console,
             refresh_per_second=4,
             transient=True,
@@ -109,19 +111,29 @@ class _Lines:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def tree(record: JobRecord, now: float) -> Tree:
+def tree(record: JobRecord, now: float, most: int | None = None, clipped: bool = False) -> Tree:
     """Draw a job with its steps and trials.
 
     Args:
         record: the job.
         now: the time to count running ones up to, in seconds since 1970.
+        most: lines that there is room for: completed steps and those that wait are folded first.
+        clipped: cut long lines instead of wrapping them.
     """
-    root = Tree(_styled(record.status, f"{record.name} {_took(record.started, record.ended, now, '')}"))
+
+    def label(status: str, text: str) -> Text:
+        styled = Text.from_markup(_styled(status, text))
+        if clipped:
+            styled.no_wrap, styled.overflow = True, "ellipsis"
+        return styled
+
+    root = Tree(label(record.status, f"{record.name} {_took(record.started, record.ended, now, '')}"))
     if record.message is not None and all(step.status == NOT_STARTED for step in record.steps.values()):
         root.add(escape(record.message))
-    for step in record.steps.values():
+    drawn = record.steps.values() if most is None else _fitting(record, most - 1)
+    for step in drawn:
         text = f"{step.name}{_took(step.started, step.ended, now, step.status)}{_why(step)}"
-        branch = root.add(_styled(step.status, text))
+        branch = root.add(label(step.status, text))
         trials = sorted(step.trials.values(), key=lambda trial: trial.number)
         hidden = max(0, len(trials) - _TRIALS_SHOWN)
         # The running ones are the newest: what scrolls away is what was decided long ago.
@@ -129,10 +141,47 @@ def tree(record: JobRecord, now: float) -> Tree:
             branch.add(f"[dim]… {hidden} earlier trials[/dim]")
         for trial in trials[hidden:]:
             best = " ★ best" if trial.number == step.best_trial else ""
-            branch.add(_styled(trial.status, trial_line(trial, now) + sparkline(trial.curve) + best))
+            branch.add(label(trial.status, trial_line(trial, now) + sparkline(trial.curve) + best))
         if step.early_termination is not None:
-            branch.add(_styled(step.status, described(step.early_termination)))
+            branch.add(label(step.status, described(step.early_termination)))
+    shown_names = {step.name for step in drawn}
+    for line in _folded([step for step in record.steps.values() if step.name not in shown_names]):
+        root.add(f"[dim]{line}[/dim]")
     return root
+
+
+def _fitting(record: JobRecord, most: int) -> list[StepRecord]:
+    """Choose the steps that there is room for: what runs or went wrong, what completed last, what comes next."""
+    steps = list(record.steps.values())
+    if sum(map(_lines, steps)) <= most:
+        return steps
+    urgency = {RUNNING: 0, FAILED: 0, CANCELED: 1, COMPLETED: 2}
+    # Equal times keep the order of the file; what is newest comes first.
+    ranked = sorted(
+        steps, key=lambda step: (urgency.get(step.status, 3), step.reused_from is not None, -(step.ended or 0))
+    )
+    room = most - len(urgency)  # a line for each kind of what is folded
+    chosen = set()
+    for step in ranked:
+        room -= _lines(step)
+        if room < 0:
+            break
+        chosen.add(step.name)
+    return [step for step in steps if step.name in chosen]
+
+
+def _lines(step: StepRecord) -> int:
+    trials = len(step.trials)
+    return 1 + min(trials, _TRIALS_SHOWN) + (trials > _TRIALS_SHOWN) + (step.early_termination is not None)
+
+
+def _folded(steps: Sequence[StepRecord]) -> Iterator[str]:
+    for status, (mark, _) in _MARKS.items():
+        count = sum(step.status == status for step in steps)
+        if count:
+            reused = sum(step.status == status and step.reused_from is not None for step in steps)
+            what = "not started" if status == NOT_STARTED else status.lower()
+            yield f"{mark} {count} more {what}" + (f", {reused} of them reused" if reused else "")
 
 
 def sparkline(curve: Sequence[float]) -> str:
@@ -165,7 +214,7 @@ def trial_line(trial: TrialRecord, now: float) -> str:
 
 def summary(record: JobRecord, console: Console) -> None:
     """Print how a job ended: its tree, what failed and why, and where its outputs are."""
-    console.print(tree(record, time.time()), soft_wrap=not console.is_terminal)
+    console.print(tree(record, time.time(), most=_SUMMARY_LINES), soft_wrap=not console.is_terminal)
     for step in record.steps.values():
         if step.status == FAILED:
             _explain_failure(step, console)

@@ -1,5 +1,6 @@
 import dataclasses
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -142,3 +143,50 @@ def test_sweep_shows_curves_reuse_and_what_early_termination_saved(record):
 def test_sparkline_needs_three_values_and_shows_the_last():
     assert sparkline((0.1, 0.2)) == ""
     assert sparkline(tuple(range(100))).strip() == "▁▁▂▂▃▃▄▄▅▅▆▆▇▇██"
+
+
+def large(completed, reused, running, waiting, reason="r" * 200):
+    kinds = {"completed": completed, "reused": reused, "running": running, "waiting": waiting}
+    status = {"completed": "Completed", "reused": "Completed", "running": "Running", "waiting": "NotStarted"}
+    steps = {}
+    for kind, count in kinds.items():
+        for number in range(count):
+            name = f"{kind}-{number}"
+            job = "before" if kind == "reused" else None
+            ended = float(number) if status[kind] == "Completed" else None
+            steps[name] = StepRecord(name, "command", status[kind], reason, started=0.0, ended=ended, reused_from=job)
+    return JobRecord("job", "pipeline", "f", "e", status="Running", steps=steps)
+
+
+def test_large_job_fits_the_terminal_and_shows_what_runs():
+    target = console(terminal=True)
+    target.print(tree(large(100, 50, 4, 46), 0.0, most=20, clipped=True))
+
+    lines = printed(target).splitlines()
+    assert len(lines) <= 20
+    assert sum("running-" in line for line in lines) == 4
+    assert "completed-99" in printed(target)
+    assert "completed-0 " not in printed(target)
+    assert [line.strip("│├└─ ") for line in lines[-2:]] == [
+        "· 46 more not started",
+        "✔ 139 more completed, 50 of them reused",
+    ]
+
+
+def test_more_running_steps_than_lines_are_counted():
+    target = console(terminal=True)
+    target.print(tree(large(0, 0, 50, 0), 0.0, most=12, clipped=True))
+
+    assert len(printed(target).splitlines()) <= 12
+    assert "▶ 43 more running" in printed(target)
+
+
+def test_summary_of_a_large_reused_job_is_short_but_never_hides_a_failure():
+    record = large(0, 200, 0, 0, "reuses job before")
+    bad = StepRecord("bad", "command", "Failed", error="exit code 3")
+    target = console()
+    summary(replace(record, steps={**record.steps, "bad": bad}), target)
+
+    assert len(printed(target).splitlines()) < 70
+    assert "✘ bad (exit code 3)" in printed(target)
+    assert "more completed, 146 of them reused" in printed(target)
