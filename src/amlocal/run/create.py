@@ -172,7 +172,8 @@ async def _run(job: PreparedJob, backend: Backend, watcher: Watcher, signals: li
     writing = asyncio.create_task(journal.keep_written())
     try:
         with watcher(journal):
-            interpreters = await job.environments.ready(lambda text: journal.job(message=text), cores())
+            of_this_job = {JOB_VARIABLE: str(folder.root)}
+            interpreters = await job.environments.ready(lambda text: journal.job(message=text), cores(), of_this_job)
             tracking, environment = await asyncio.to_thread(backend.connect)
             await asyncio.to_thread(settle, request.home, tracking)
             experiment = journal.record.experiment_name
@@ -181,7 +182,7 @@ async def _run(job: PreparedJob, backend: Backend, watcher: Watcher, signals: li
                 tracking.start_run, experiment_id, folder.name, None, {**plan.job.tags, JOB_TAG: folder.name}
             )
             journal.job(run_id=run_id)
-            variables = {**environment, JOB_VARIABLE: str(folder.root)}
+            variables = {**environment, **of_this_job}
             ends = RunEnds(tracking)
             services = Services(
                 folder=folder,

@@ -10,7 +10,7 @@ import re
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -58,9 +58,11 @@ class Store:
 
     Attributes:
         home: amlocal's home.
+        mark: environment variables of the builds.
     """
 
     home: Path
+    mark: Mapping[str, str] = field(default_factory=dict)
 
     def folder(self, recipe: Recipe) -> Path:
         """The virtual environment, at the place where it is built: it cannot be moved."""
@@ -100,7 +102,7 @@ def _site_packages(folder: Path, recipe: Recipe) -> Path:
 
 
 async def build_all(
-    recipes: Mapping[str, Recipe], home: Path, progress: Progress, concurrent: int
+    recipes: Mapping[str, Recipe], home: Path, progress: Progress, concurrent: int, mark: Mapping[str, str]
 ) -> dict[str, Interpreter]:
     """Build what is not there yet.
 
@@ -109,6 +111,7 @@ async def build_all(
         home: amlocal's home.
         progress: told what happens.
         concurrent: how many may be built at a time.
+        mark: environment variables of the builds, by which they are found should amlocal die.
 
     Returns:
         The Python of each step.
@@ -118,7 +121,7 @@ async def build_all(
         OSError: when nothing can be written.
         asyncio.CancelledError: when canceled, after all builds have been ended.
     """
-    store = Store(home)
+    store = Store(home, mark)
     distinct: dict[str, Recipe] = {}
     for recipe in recipes.values():
         distinct.setdefault(recipe.digest, recipe)
@@ -201,7 +204,7 @@ async def _install(recipe: Recipe, store: Store) -> None:
 
 
 async def _command(command: Sequence[str], recipe: Recipe, store: Store, tool: str) -> None:
-    variables = caller_variables(os.environ, isolated=True)
+    variables = {**caller_variables(os.environ, isolated=True), **store.mark}
     variables.pop("VIRTUAL_ENV", None)
     log = store.log(recipe)
     result = await run_process(command, store.home, variables, log)

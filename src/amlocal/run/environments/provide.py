@@ -35,12 +35,13 @@ class Environments:
     passed_over: Mapping[str, Place] = field(default_factory=dict)
     notes: Mapping[str, Place] = field(default_factory=dict)
 
-    async def ready(self, progress: Progress, concurrent: int) -> dict[str, Interpreter]:
+    async def ready(self, progress: Progress, concurrent: int, mark: Mapping[str, str]) -> dict[str, Interpreter]:
         """Give each step's Python, built where it has to be.
 
         Args:
             progress: told what is built.
             concurrent: how many environments may be built at a time.
+            mark: environment variables of the builds, by which they are found should amlocal die.
 
         Raises:
             BuildError: when one cannot be built.
@@ -48,7 +49,7 @@ class Environments:
             asyncio.CancelledError: when canceled, after all builds have been ended.
         """
         if self.recipes is not None:
-            return await build_all(self.recipes, self.home, progress, concurrent)
+            return await build_all(self.recipes, self.home, progress, concurrent, mark)
         return dict.fromkeys(self.steps, calling_interpreter(self.home / "cache" / "commands"))
 
 
@@ -79,10 +80,11 @@ def _missing(plan: Plan, home: Path) -> dict[str, Place]:
     found: dict[str, Place] = {}
     for environment in dict.fromkeys(step.node.component.environment for step in plan.steps):
         conda = None if environment is None else tables.conda_of(environment)
-        if conda is not None:
+        if environment is not None and conda is not None:
             for requirement in translate(conda).requirements:
                 if requirement.name is not None and not _installed(requirement.name):
-                    found.setdefault(requirement.name, requirement.place)
+                    own = conda is environment.conda
+                    found.setdefault(requirement.name, requirement.place if own else environment.place)
     if not found:
         return {}
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""

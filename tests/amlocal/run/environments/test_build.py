@@ -63,7 +63,7 @@ def recipe(traces, tmp_path):
 
 def build(home: Path, told: list[str] | None = None, concurrent: int = 2, **recipes: Recipe):
     progress = (told if told is not None else []).append
-    return asyncio.run(build_all(recipes, home, progress, concurrent))
+    return asyncio.run(build_all(recipes, home, progress, concurrent, {"MARK": "job"}))
 
 
 def lines(path: Path) -> list[str]:
@@ -106,12 +106,24 @@ def test_two_jobs_at_once_build_an_environment_once(recipe, pip, traces, tmp_pat
 
     async def both():
         recipes = {"step": recipe("a")}
-        return await asyncio.gather(*(build_all(recipes, tmp_path, told.append, 2) for _ in range(2)))
+        return await asyncio.gather(*(build_all(recipes, tmp_path, told.append, 2, {}) for _ in range(2)))
 
     first, second = asyncio.run(both())
     assert first == second
     assert len(lines(traces / "venv")) == 1
     assert "env: another job builds it" in told
+
+
+def test_builds_are_found_by_their_mark_and_see_nothing_of_the_callers_python(
+    recipe, pip, traces, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PYTHONPATH", "/callers")
+    monkeypatch.setenv("PIP_TARGET", "/elsewhere")
+    pip('echo "$MARK/$PYTHONPATH/$PIP_TARGET/$VIRTUAL_ENV" > "$TRACES/seen"\n')
+
+    build(tmp_path, one=recipe("a"))
+
+    assert lines(traces / "seen") == ["job///"]
 
 
 def test_environment_that_was_never_finished_is_built_anew(recipe, pip, traces, tmp_path):
@@ -152,7 +164,7 @@ def test_cancelling_ends_the_build_and_leaves_nothing_half_built(recipe, pip, tr
     wanted = recipe("a")
 
     async def cancelled():
-        task = asyncio.create_task(build_all({"one": wanted}, tmp_path, print, 1))
+        task = asyncio.create_task(build_all({"one": wanted}, tmp_path, print, 1, {}))
         while not (traces / "staying").exists() or not lines(traces / "staying"):
             await asyncio.sleep(0.02)
         task.cancel()

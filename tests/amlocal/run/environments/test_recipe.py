@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from amlocal.reader.addresses import AssetReference
+from amlocal.reader.assets import NoAssets
 from amlocal.reader.model import Package
 from amlocal.reader.plan import read_plan
 from amlocal.reader.source import InvalidJobError, Place
@@ -17,6 +19,9 @@ type: command
 command: python train.py
 environment: {environment}
 """
+
+
+CONDA = "{dependencies: [six=1.16]}"
 
 
 @pytest.fixture
@@ -238,6 +243,19 @@ def test_what_cannot_be_built_is_said_with_the_way_out(refused, environment, wha
     assert "job.yml:3: environment: " in message
     assert what in message
     assert "amlocal-environments.yml" in message
+
+
+def test_registered_environment_is_read_like_a_file(write, tmp_path):
+    definition = write("registered/environment.yml", f"name: own\nimage: any\nconda_file: {CONDA}\n")
+
+    class Workspace(NoAssets):
+        def environment(self, reference):
+            return definition if reference == AssetReference("own", label="latest") else None
+
+    plan = read_plan(write("job.yml", JOB.format(environment="azureml:own@latest")), (), Workspace())
+
+    (recipe,) = make_recipes(plan, tmp_path).steps.values()
+    assert installed(recipe) == ["six==1.16.*"]
 
 
 def test_command_without_environment_is_refused(write, tmp_path):
