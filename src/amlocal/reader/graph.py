@@ -170,11 +170,12 @@ def _component_node(
     if component_type == "pipeline":
         section.ignore("compute")
         settings = section.section("settings")
-        settings.ignore("default_compute", "default_datastore", "force_rerun", "continue_on_step_failure")
+        force_rerun = settings.boolean("force_rerun")
+        settings.ignore("default_compute", "default_datastore", "continue_on_step_failure", prefix="settings ")
         settings.finish()
         graph = read_graph_component(found.definition, section.report, found.name, found.open_files)
         section.finish()
-        return PipelineNode(name, section.place, graph, inputs, outputs)
+        return PipelineNode(name, section.place, graph, inputs, outputs, force_rerun)
     if component_type == "parallel":
         stated = {key: value for key in PARALLEL_KEYS if (value := section.take(key)) is not None}
         component = read_parallel_component(found.definition, stated, section.report, found.name)

@@ -85,7 +85,8 @@ def _job(root: Located, path: Path, report: Report) -> Job:
     if kind not in _TYPES and not is_elsewhere(kind):
         message = f"there is no job type {kind!r}; supported: {', '.join(_TYPES)}"
         raise UnreadableError(section.place, "type", message)
-    section.skip("$schema", *RECORDED, "description", "properties", "version")
+    is_component = section.has("version") or "Component.schema" in (section.text("$schema") or "")
+    section.skip(*RECORDED, "description", "properties", "version")
     name, display_name = section.text("name"), section.text("display_name")
     experiment_name = section.text("experiment_name")
     tags = {key: str(plain(node)) for key, node in section.entries("tags").items()}
@@ -107,7 +108,7 @@ def _job(root: Located, path: Path, report: Report) -> Job:
     return Job(
         kind=kind,
         file=path,
-        name=name,
+        name=None if is_component else name,  # a component's name is no job's: it runs more than once
         display_name=display_name,
         experiment_name=experiment_name,
         graph=graph,

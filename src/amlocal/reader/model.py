@@ -348,13 +348,18 @@ class Graph:
 
 @dataclass(frozen=True)
 class PipelineNode:
-    """A pipeline used as a step of another."""
+    """A pipeline used as a step of another.
+
+    Attributes:
+        force_rerun: nothing of it is reused.
+    """
 
     name: str
     place: Place
     component: Graph
     inputs: Mapping[str, Binding]
     outputs: Mapping[str, OutputBinding]
+    force_rerun: bool = False
 
 
 @dataclass(frozen=True)

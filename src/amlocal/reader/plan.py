@@ -55,6 +55,7 @@ class Step:
         timeout: seconds after which it is ended; None for no limit.
         deliveries: what is to be done with its outputs.
         mini_batches: how a parallel node's input is split.
+        force_rerun: a pipeline node around it says that nothing of it is reused.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Step:
     timeout: int | None = None
     deliveries: tuple[Delivery, ...] = ()
     mini_batches: MiniBatches | None = None
+    force_rerun: bool = False
 
 
 @dataclass(frozen=True)
@@ -192,21 +194,22 @@ def _deliver(
     found[step.name].append(Delivery(source.output, name, of_job, kind, destination))
 
 
-def _unfold(scope: Scope, steps: list[Step], problems: list[Problem]) -> None:
+def _unfold(scope: Scope, steps: list[Step], problems: list[Problem], force_rerun: bool = False) -> None:
     for node in scope.graph.nodes.values():
         name = scope.prefix + node.name
         if isinstance(node, UnresolvedNode):
             continue
         if isinstance(node, PipelineNode):
             inner = bind(node.component.inputs, node.inputs, scope, node.place, f"node {name!r}", problems)
-            _unfold(Scope(node.component, f"{name}.", inner), steps, problems)
+            scope_inside = Scope(node.component, f"{name}.", inner)
+            _unfold(scope_inside, steps, problems, force_rerun or node.force_rerun)
             continue
         swept = frozenset(node.sweep.search_space) if node.sweep else frozenset()
         bound = bind(node.component.inputs, node.inputs, scope, node.place, f"node {name!r}", problems, swept)
         inputs = bound.values
         problems.extend(_unset(node, inputs, swept | bound.broken))
         depends = frozenset(source.step for source in inputs.values() if isinstance(source, StepOutput))
-        step = Step(name, node, inputs, depends)
+        step = Step(name, node, inputs, depends, force_rerun=force_rerun)
         try:
             processes = processes_of(node.component, scope, inputs)
             timeout = number(node.component.timeout, 0, scope, inputs) or None

@@ -58,7 +58,7 @@ async def run_step(
         services.results.remember(identity, fingerprint)
     if not step.node.component.deterministic:
         return await _run(step, snapshot, given, fingerprint, "is not deterministic, so it always runs", services)
-    if services.rerun:
+    if services.rerun or step.force_rerun:
         return await _run(step, snapshot, given, fingerprint, "asked to run again", services)
 
     def waits() -> None:
