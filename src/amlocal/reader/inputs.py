@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from amlocal.reader.destination import read_destination
-from amlocal.reader.expressions import Template, has_expression
+from amlocal.reader.expressions import Kind, Template, has_expression, references
 from amlocal.reader.literals import coerce, fit
 from amlocal.reader.model import (
     LITERAL_TYPES,
@@ -137,14 +137,18 @@ def read_given(name: str, node: Located, report: Report) -> tuple[InputSpec, Bin
         raise UnreadableError(node.place, "type", message)
     value, path = section.take("value"), section.take("path")
     section.skip("description", "mode", "optional")
-    section.ignore("datastore", prefix="inputs ")
+    section.ignore("datastore", "path_on_compute", prefix="inputs ")
     section.finish()
     if value is not None:
         return InputSpec(name, node.place, kind), _scalar(value)
     if path is None:
         raise UnreadableError(node.place, "required", f"input {name!r} has an empty path")
     if has_expression(str(path.value)):
-        return InputSpec(name, node.place, kind), ExpressionBinding(template(path, str(path.value)), path.place)
+        parsed = template(path, str(path.value))
+        if any(reference.kind is Kind.MACRO for reference, _ in references(parsed)):
+            message = f"{path.value}: an input cannot be at an address that contains the job's own name"
+            raise UnreadableError(path.place, "not-supported", message)
+        return InputSpec(name, node.place, kind), ExpressionBinding(parsed, path.place)
     if kind in LITERAL_TYPES:
         message = f"input {name!r} is a {kind}, which takes a plain value and no path"
         raise UnreadableError(path.place, "type", message)

@@ -126,7 +126,8 @@ def _pipeline(section: Section, label: str, path: Path) -> tuple[Graph, dict[str
     stated = section.section("settings")
     datastore = (stated.text("default_datastore") or DEFAULT_DATASTORE).rpartition("/")[2].removeprefix("azureml:")
     settings = Settings(stated.boolean("continue_on_step_failure"), stated.boolean("force_rerun"), datastore)
-    stated.ignore("default_compute", prefix="settings ")
+    # Public pipelines state the last two; azure-ai-ml passes them on and Azure ML gives them no meaning.
+    stated.ignore("default_compute", "is_deterministic", "environment", prefix="settings ")
     stated.finish()
     given = read_all_given(section)
     outputs = read_job_outputs(section)

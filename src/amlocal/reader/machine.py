@@ -70,5 +70,5 @@ def _services(section: Section) -> None:
     stated = Located({"services": node}, node.place)
     for name, service in Section(stated, section.what, section.report).entries("services").items():
         inner = Section(service, f"service {name!r}", section.report)
-        inner.skip("type", *_SERVICE_KEYS)
+        inner.skip("type", "job_service_type", *_SERVICE_KEYS)
         inner.finish()

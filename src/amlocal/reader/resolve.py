@@ -115,7 +115,9 @@ def code_path(node: Located, what: str, report: Report) -> Path | None:
     Raises:
         UnreadableError: for a local path that does not exist, and an address of no known form.
     """
-    text = str(plain(node))
+    if not isinstance(node.value, str):
+        raise UnreadableError(node.place, "type", f"{what} must be a path or address, found {plain(node)!r}")
+    text = node.value
     address = _address(node, text)
     path = _mapped(text, address, report)
     if path is None and isinstance(address, LocalPath):

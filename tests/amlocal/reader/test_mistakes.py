@@ -284,6 +284,12 @@ MISTAKES = {
         "      model: ${{parent.outputs.model}} #! output-written-twice",
     ),
     "missing code folder": ("prep.yml", "name: prep", "name: prep\ncode: ./src #! missing-file"),
+    "code that is no path": ("prep.yml", "name: prep", "name: prep\ncode: {local_path: ./src} #! type"),
+    "input at an address with the job's name": (
+        "job.yml",
+        "path: data.csv}",
+        "path: 'azureml://datastores/workspaceblobstore/paths/${{name}}'} #! not-supported",
+    ),
     "missing include": (
         "prep.yml",
         "name: prep",

@@ -170,3 +170,15 @@ def test_file_may_be_given_where_a_component_says_folder(tmp_path):
     )
 
     assert read_plan(path).steps[0].inputs["data"].url == "https://example.org/iris.csv"
+
+
+def test_settings_that_azure_gives_no_meaning_are_named(tmp_path):
+    path = tmp_path / "job.yml"
+    path.write_text(
+        "type: pipeline\nsettings: {is_deterministic: false, environment: {image: python}}\njobs:\n  a:\n"
+        "    command: echo\n    services: {board: {job_service_type: tensor_board}}\n"
+    )
+
+    ignored = read_plan(path).job.ignored
+
+    assert {"settings is_deterministic", "settings environment", "services"} <= set(ignored)
