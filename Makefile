@@ -72,6 +72,7 @@ lint: setup ## Check style, types and YAML
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/yamllint --strict .
+	$(BIN)/amlocal lint --strict --exclude tests
 
 format: setup ## Format the code
 	$(BIN)/ruff format .

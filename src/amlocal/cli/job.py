@@ -168,22 +168,15 @@ def _cancel(arguments: argparse.Namespace) -> int:
 
 
 def _validate(arguments: argparse.Namespace) -> int:
+    from amlocal.cli.lint import report
+    from amlocal.lint.check import lint_file
+    from amlocal.lint.files import Kind
     from amlocal.reader.assets import parse_mappings
-    from amlocal.reader.azure import validate
-    from amlocal.reader.plan import examine
-    from amlocal.reader.source import InvalidJobError
     from amlocal.workspace.registry import Registry
 
     registry, mappings = Registry(arguments.home), parse_mappings(arguments.mappings)
-    plan, problems = examine(arguments.file, arguments.overrides, registry, mappings)
-    if plan is None or problems:
-        raise InvalidJobError(problems)
-    validate(arguments.file, arguments.overrides)
-    steps = f"{len(plan.steps)} step{'s' if len(plan.steps) != 1 else ''}"
-    print(f"{arguments.file}: valid {plan.job.kind} job, {steps}; azure-ai-ml accepts it")
-    for problem in plan.job.unresolved:
-        print(f"  not checked: {problem}")
-    return 0
+    found = lint_file(arguments.file, arguments.overrides, Kind.JOB, registry, mappings)
+    return report([*found.problems, *found.not_here])
 
 
 def _show(arguments: argparse.Namespace) -> int:

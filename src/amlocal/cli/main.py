@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from amlocal.cli import asset, job, online_endpoint, workspace
+from amlocal.cli import asset, job, lint, online_endpoint, workspace
 from amlocal.cli import exec as exec_command
 from amlocal.errors import AmlocalError
 
@@ -28,7 +28,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="folder for everything amlocal keeps (default: $AMLOCAL_HOME, else ./.amlocal)",
     )
     subparsers = parser.add_subparsers(dest="group", metavar="GROUP", required=True)
-    for register in (job.register, asset.register, workspace.register, online_endpoint.register, exec_command.register):
+    groups = (job, lint, asset, workspace, online_endpoint, exec_command)
+    for register in (group.register for group in groups):
         register(subparsers)
     return parser
 

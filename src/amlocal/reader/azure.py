@@ -12,7 +12,7 @@ from typing import Any
 from amlocal.errors import AmlocalError
 from amlocal.reader.source import set_value, shown
 
-_OFFLINE = "computes are not looked up offline"
+OFFLINE = "computes are not looked up offline"
 
 
 class _NoCredential:
@@ -20,7 +20,7 @@ class _NoCredential:
 
     def get_token(self, *scopes: str, **options: Any) -> Any:
         """Refuse."""
-        raise AmlocalError(_OFFLINE)
+        raise AmlocalError(OFFLINE)
 
 
 def load_with_azure(path: Path, overrides: Sequence[str] = ()) -> Any:
@@ -49,19 +49,26 @@ def validate(path: Path, overrides: Sequence[str] = ()) -> None:
     Raises:
         AmlocalError: with azure-ai-ml's messages.
     """
-    from azure.ai.ml import MLClient
-
     job = load_with_azure(path, overrides)
-    if job.type == "sweep":
-        return  # azure-ai-ml has no validator for standalone sweeps beyond its loader
-    client = MLClient(_NoCredential(), "00000000-0000-0000-0000-000000000000", "offline", "offline")
-    with quiet():
-        result = client.jobs.validate(job)
-    messages = [
-        f"{shown(path)}: azure-ai-ml: {key}: {text}" for key, text in result.error_messages.items() if text != _OFFLINE
-    ]
+    messages = [f"{shown(path)}: azure-ai-ml: {key}: {text}" for key, text in validation_messages(job).items()]
     if messages:
         raise AmlocalError("\n  ".join(messages))
+
+
+def validation_messages(job: Any) -> dict[str, str]:
+    """Ask azure-ai-ml's validator about a loaded job.
+
+    Returns:
+        Its messages by the dotted path of the field that each is about.
+    """
+    from azure.ai.ml import MLClient
+
+    if job.type == "sweep":
+        return {}  # azure-ai-ml has no validator for standalone sweeps beyond its loader
+    client = MLClient(_NoCredential(), "00000000-0000-0000-0000-000000000000", "offline", "offline")
+    with quiet():
+        found: dict[str, str] = client.jobs.validate(job).error_messages
+    return {key: text for key, text in found.items() if text != OFFLINE}
 
 
 @contextmanager
@@ -77,11 +84,16 @@ def quiet() -> Iterator[None]:
         logging.disable(level)
 
 
+def origin(error: BaseException) -> BaseException:
+    """Go back to the exception that started a chain."""
+    while error.__context__ is not None and not isinstance(error.__context__, (KeyError, AttributeError)):
+        error = error.__context__
+    return error
+
+
 def cause(error: BaseException) -> str:
     """Find what is really wrong: the first exception of the chain, without the boxes drawn around it."""
-    first = error
-    while first.__context__ is not None and not isinstance(first.__context__, (KeyError, AttributeError)):
-        first = first.__context__
+    first = origin(error)
     messages = getattr(first, "messages", None)
     if isinstance(messages, dict):
         return "; ".join(dict.fromkeys(_leaves(messages, ())))[:1500]

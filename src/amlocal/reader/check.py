@@ -22,7 +22,7 @@ from amlocal.reader.model import (
     UnresolvedNode,
 )
 from amlocal.reader.search import Distribution
-from amlocal.reader.source import Place, Problem
+from amlocal.reader.source import Place, Problem, line_of
 
 
 def check_job(job: Job) -> list[Problem]:
@@ -161,7 +161,7 @@ def _template(node: CommandNode, template: Template, place: Place, standalone: b
         Kind.MACRO: ({"name": None}, "macro"),
     }
     for reference, _ in references(template):
-        where = Place(place.file, _line(place, template, str(reference)), place.option)
+        where = line_of(place, reference.pattern())
         if reference.kind not in known:
             message = f"{reference} has no meaning in a command; use ${{{{inputs.NAME}}}} or ${{{{outputs.NAME}}}}"
             yield Problem(where, "expression", message)
@@ -170,15 +170,6 @@ def _template(node: CommandNode, template: Template, place: Place, standalone: b
         if reference.name not in names:
             message = f"{reference} names no {what}; declared: {', '.join(names) or 'none'}"
             yield Problem(where, f"undefined-{what}", message)
-
-
-def _line(place: Place, template: Template, expression: str) -> int:
-    """Find the line of an expression in a block scalar; a folded text keeps the line of its key."""
-    inside = expression.removeprefix("${{").removesuffix("}}")
-    offset = template.text.find(inside)
-    if offset < 0 or "\n" not in template.text.rstrip("\n"):
-        return place.line
-    return place.line + 1 + template.text.count("\n", 0, offset)
 
 
 def search_space(node: CommandNode, standalone: bool) -> Iterator[Problem]:

@@ -43,6 +43,11 @@ class Reference:
     name: str
     node: str | None = None
 
+    def pattern(self) -> re.Pattern[str]:
+        """Match the reference as a file may write it, with spaces or without."""
+        inside = re.escape(str(self).removeprefix("${{").removesuffix("}}"))
+        return re.compile(rf"\$\{{\{{\s*{inside}\s*\}}\}}")
+
     def __str__(self) -> str:
         if self.kind is Kind.MACRO:
             return f"${{{{{self.name}}}}}"

@@ -33,7 +33,7 @@ from amlocal.reader.source import Located, UnreadableError, load, plain, shown
 from amlocal.reader.sweep import read_sweep
 
 _NODE_TYPES = ("command", "parallel", "pipeline", "sweep")
-_COMPONENT_TYPES = ("command", "parallel", "pipeline")
+COMPONENT_TYPES = ("command", "parallel", "pipeline")
 _PIPELINE_COMPONENT_KEYS = ("$schema", *RECORDED, "version", "display_name", "description", "tags", "properties")
 
 
@@ -155,14 +155,14 @@ def _component_node(
     if found is None:
         section.skip_rest()
         return UnresolvedNode(name, section.place, str(plain(reference)), inputs, outputs)
-    component_type = _component_type(found.definition)
+    component_type = type_of_component(found.definition)
     if is_elsewhere(component_type):
         what = f"node {name!r}: its component"
-        note_elsewhere(what, component_type, _COMPONENT_TYPES, reference.place, section.report)
+        note_elsewhere(what, component_type, COMPONENT_TYPES, reference.place, section.report)
         section.skip_rest()
         return UnresolvedNode(name, section.place, str(plain(reference)), inputs, outputs)
-    if component_type not in _COMPONENT_TYPES:
-        message = f"node {name!r}: there is no component type {component_type!r}; {', '.join(_COMPONENT_TYPES)}"
+    if component_type not in COMPONENT_TYPES:
+        message = f"node {name!r}: there is no component type {component_type!r}; {', '.join(COMPONENT_TYPES)}"
         raise UnreadableError(reference.place, "type", message)
     if kind is not None and kind != component_type:
         message = f"node {name!r} is of type {kind} and its component of type {component_type}"
@@ -197,7 +197,12 @@ def _component_node(
     return CommandNode(name, section.place, component, inputs, outputs)
 
 
-def _component_type(definition: Located) -> str:
+def type_of_component(definition: Located) -> str:
+    """Tell what type a component is of, also when it does not say.
+
+    Raises:
+        UnreadableError: when it is no mapping.
+    """
     if not isinstance(definition.value, dict):
         raise UnreadableError(definition.place, "type", "a component must be a mapping")
     kind = definition.value.get("type")

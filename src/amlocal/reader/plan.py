@@ -22,7 +22,7 @@ from amlocal.reader.model import (
 )
 from amlocal.reader.parallel import MiniBatches, mini_batches_of
 from amlocal.reader.settings import number
-from amlocal.reader.source import InvalidJobError, Problem, UnreadableError
+from amlocal.reader.source import InvalidJobError, Problem, UnreadableError, line_of
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,11 @@ def examine(
     return plan, [*problems, *found]
 
 
+def plan_of(job: Job) -> tuple[Plan, list[Problem]]:
+    """Work out the steps of a job as far as can be, and what does not fit."""
+    return _plan(job)
+
+
 def find_problems(job: Job) -> list[Problem]:
     """Find the values, references and types of a job that do not fit, missing data and cycles."""
     return _plan(job)[1]
@@ -231,7 +236,7 @@ def _unset(node: CommandNode, inputs: Mapping[str, Source], elsewhere: frozenset
             continue
         if reference.name not in inputs and reference.name not in elsewhere:
             message = f"{reference} is optional and has no value here; put it inside $[[ ]]"
-            problems.append(Problem(component.command_place, "optional-input", message))
+            problems.append(Problem(line_of(component.command_place, reference.pattern()), "optional-input", message))
     return problems
 
 

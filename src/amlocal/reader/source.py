@@ -164,6 +164,32 @@ def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, path: Path) -> dic
     return result
 
 
+def line_of(place: Place, pattern: re.Pattern[str]) -> Place:
+    """Find a text in the lines of a value: those of its key and what is indented below it.
+
+    Args:
+        place: where the key stands.
+        pattern: what to look for.
+
+    Returns:
+        The place of the first line that holds it; the key's own when none does.
+    """
+    if place.option is not None:
+        return place
+    try:
+        lines = place.file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return place
+    key = lines[place.line - 1] if place.line <= len(lines) else ""
+    indent = len(key) - len(key.lstrip())
+    for number, line in enumerate(lines[place.line - 1 :], place.line):
+        if number > place.line and line.strip() and len(line) - len(line.lstrip()) <= indent:
+            break
+        if pattern.search(line):
+            return Place(place.file, number)
+    return place
+
+
 def plain(node: Located) -> Any:
     """Give back the value without places, as ``yaml.safe_load`` would."""
     if isinstance(node.value, dict):

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amlocal.errors import AmlocalError
+from amlocal.lint.check import read_checked_plan
 from amlocal.reader.assets import parse_mappings
-from amlocal.reader.plan import Plan, Step, read_plan
+from amlocal.reader.plan import Plan, Step
 from amlocal.run.digest import DigestCache
 from amlocal.run.downloads import DownloadView, NoDownloadView, fetch, urls_of
 from amlocal.run.engine import Engine
@@ -122,7 +123,7 @@ def prepare_job(request: Request, downloads: DownloadView | None = None) -> Prep
         AmlocalError: when the file cannot be run as written, or the job's name is taken.
     """
     mappings = parse_mappings(request.mappings)
-    plan = read_plan(request.file, request.overrides, Registry(request.home), mappings)
+    plan = read_checked_plan(request.file, request.overrides, Registry(request.home), mappings)
     environments = plan_environments(plan, request.home, isolated=request.isolated)
     downloaded = _fetch(plan, request.home, downloads or NoDownloadView())
     folder, record = _new_folder(request, plan, environments)

@@ -207,7 +207,7 @@ def test_exec_passes_environment_and_exit_code(home):
         (["job", "create", "--file", "none.yml"], "none.yml:1: missing-file: no such file"),
         (["job", "show", "--name", "none"], "there is no job 'none'"),
         (["job", "create", "--file", "job.yml", "--set", "inputs"], "expected path=value"),
-        (["job", "validate", "--file", "job.yml"], "job.yml:2: required: job needs 'command'"),
+        (["job", "create", "--file", "job.yml"], "job.yml:2: required: job needs 'command'"),
     ],
 )
 def test_wrong_use_is_one_clear_line(tmp_path, arguments, message):
@@ -227,8 +227,7 @@ def test_validate_accepts_what_azure_accepts_without_a_workspace(tmp_path):
 
     valid = amlocal(tmp_path / "home", "job", "validate", "--file", str(job))
 
-    assert (valid.returncode, valid.stderr) == (0, "")
-    assert valid.stdout == f"{job}: valid pipeline job, 2 steps; azure-ai-ml accepts it\n"
+    assert (valid.returncode, valid.stdout, valid.stderr) == (0, "", "")
     assert not (tmp_path / "home").exists()
 
 

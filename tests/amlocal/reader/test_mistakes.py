@@ -149,7 +149,7 @@ MISTAKES = {
     "undefined input in the command": (
         "train.yml",
         "command: >-\n  train ${{inputs.dataset}}",
-        "command: >- #! undefined-input\n  train ${{inputs.datasets}}",
+        "#! undefined-input 2\ncommand: >-\n  train ${{inputs.datasets}}",
     ),
     "undefined input on a line of its own": (
         "prep.yml",
@@ -272,7 +272,7 @@ MISTAKES = {
     "optional input outside brackets": (
         "train.yml",
         "command: >-",
-        "command: >- #! optional-input",
+        "#! optional-input 2\ncommand: >-",
         "$[[${{inputs.note}}]]",
         "${{inputs.note}}",
     ),
@@ -463,9 +463,9 @@ def project(tmp_path, file=None, *replacements):
 
 
 def expected_problem(text):
-    """Find ``#! rule``: on the problem's line, or with its distance (``-1``) or number (``@1``)."""
+    """Find ``#! rule``: on the problem's line, or with its distance (``-1``, ``2``) or number (``@1``)."""
     for number, line in enumerate(text.splitlines(), 1):
-        match = re.search(r"#! ([\w-]+?)(?: (-\d+)| @(\d+))?$", line)
+        match = re.search(r"#! ([\w-]+?)(?: (-?\d+)| @(\d+))?$", line)
         if match:
             return match[1], int(match[3]) if match[3] else number + int(match[2] or 0)
     raise AssertionError("the mistake marks no line")

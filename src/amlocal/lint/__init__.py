@@ -1,0 +1,1 @@
+"""Finds what is wrong in Azure ML YAML before anything runs."""

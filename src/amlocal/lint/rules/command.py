@@ -1,0 +1,46 @@
+"""Commands and components, besides the script."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from amlocal.lint.rule import Document
+from amlocal.lint.rules.document import child
+from amlocal.reader.model import CommandNode
+from amlocal.reader.source import Problem, plain
+
+# azure-ai-ml's PythonFuncNameStr, which ``az ml component create`` holds names to.
+_COMPONENT_NAME = re.compile(r"[a-z][a-z\d_]*")
+
+
+def missing_environment(node: CommandNode) -> Iterator[Problem]:
+    """A command runs in an environment."""
+    component = node.component
+    if component.readable and component.environment is None:
+        yield Problem(component.place, "missing-environment", f"{component.name} states no environment to run in")
+
+
+def component_name(document: Document) -> Iterator[Problem]:
+    """A component file's name is lower-case letters, digits and underscores."""
+    name = child(document.root, "name")
+    if name is not None and isinstance(name.value, str) and not _COMPONENT_NAME.fullmatch(name.value):
+        message = f"component name {name.value!r}: to register it, use lower-case letters, digits and underscores"
+        yield Problem(name.place, "component-name", message, True)
+
+
+def missing_compute(document: Document) -> Iterator[Problem]:
+    """Every node of a pipeline has a compute, of its own or by default."""
+    root = document.root
+    jobs = child(root, "jobs")
+    defaults = (("compute",), ("settings", "default_compute"), ("settings", "default_compute_target"))
+    if jobs is None or not isinstance(jobs.value, dict) or any(child(root, *keys) is not None for keys in defaults):
+        return
+    for name, node in jobs.value.items():
+        kind = child(node, "type")
+        if not isinstance(node.value, dict) or (kind is not None and plain(kind) not in {"command", "sweep"}):
+            continue
+        resources = child(node, "resources", "instance_type")
+        if child(node, "compute") is None and resources is None:
+            message = f"node {name!r} has no compute, and there is no settings.default_compute"
+            yield Problem(node.place, "missing-compute", message, True)
