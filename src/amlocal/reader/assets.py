@@ -40,8 +40,12 @@ class Assets(Protocol):
         """Find a model."""
         ...
 
+    def code(self, reference: AssetReference) -> Path | None:
+        """Find a code snapshot: the folder or file that was uploaded."""
+        ...
+
     def component(self, reference: AssetReference) -> Path | None:
-        """Find a component: the YAML file that defines it, with its code beside it."""
+        """Find a component: the YAML file that defines it."""
         ...
 
     def environment(self, reference: AssetReference) -> Path | None:
@@ -62,6 +66,11 @@ class NoAssets:
         return None
 
     def model(self, reference: AssetReference) -> RegisteredPath | None:
+        """See ``Assets``."""
+        del reference
+        return None
+
+    def code(self, reference: AssetReference) -> Path | None:
         """See ``Assets``."""
         del reference
         return None

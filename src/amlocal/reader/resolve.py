@@ -122,6 +122,8 @@ def code_path(node: Located, what: str, report: Report) -> Path | None:
     path = _mapped(text, address, report)
     if path is None and isinstance(address, LocalPath):
         path = local_path(node, address.text)
+    if path is None and isinstance(address, AssetReference):
+        path = report.assets.code(address)
     if path is None:
         message = f"{what} {text} is not on this machine; fetch it and give --map {text}=FOLDER"
         report.unresolve(node.place, _NOT_HERE, message)

@@ -1,8 +1,8 @@
 """Registered components and environments as the YAML that somebody would have written.
 
-A component's definition is stored as azure-ai-ml sends it. A component of commands is sent in the keys of its YAML;
-the nodes of a pipeline are sent in those of the REST interface, which are turned back here (azure-ai-ml's
-``entities/_builders`` and ``_job/pipeline/_io`` write them).
+A component's definition is stored as azure-ai-ml sends it: what runs, in the keys of its YAML; the nodes of a
+pipeline, in those of the REST interface, which are turned back here (azure-ai-ml's ``entities/_builders`` and
+``_job/pipeline/_io`` write them).
 """
 
 import re
@@ -22,20 +22,17 @@ _KINDS = {
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\.\d*)?S)?)?")
 
 
-def component_definition(spec: Json, code: str | None) -> Json:
+def component_definition(spec: Json) -> Json:
     """Write a component's definition as YAML has it.
 
     Args:
         spec: ``componentSpec``, as azure-ai-ml sent it.
-        code: Where its code lies, relative to the definition; ``None`` when it stays as it is stated.
 
     Returns:
-        The definition, as data.
+        The definition, as data. Code and environment are stated by their ids in the workspace.
     """
     # Includes are a part of the uploaded code.
     definition = {key: value for key, value in spec.items() if key not in _NO_MEANING and value is not None}
-    if code is not None:
-        definition["code"] = code
     if "jobs" in definition:
         definition["jobs"] = {name: _node(node) for name, node in definition["jobs"].items()}
     return definition

@@ -73,12 +73,12 @@ class Layout:
 
     @property
     def folders(self) -> Path:
-        """Registered data, and uploads, as files and folders for jobs to read."""
+        """Uploads of data, models and code, as files and folders for jobs to read."""
         return self.root / "folders"
 
     @property
     def components(self) -> Path:
-        """Registered components as YAML files, each with its code."""
+        """Registered components as YAML files."""
         return self.root / "components"
 
     @property

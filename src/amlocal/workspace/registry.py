@@ -2,11 +2,11 @@
 
 import contextlib
 import hashlib
-import json
 import os
 import shutil
+import urllib.parse
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from amlocal.reader.model import MODEL_TYPES
 from amlocal.workspace import names
 from amlocal.workspace.blob_files import as_path, blobs_below, open_blobs
 from amlocal.workspace.definitions import component_definition, environment_definition
-from amlocal.workspace.layout import Layout
+from amlocal.workspace.layout import Layout, write_atomically
 from amlocal.workspace.store import Json, Resource, Store
 from amlocal.workspace.versions import DEFAULT_VERSION, NAME, latest_version, next_version
 
@@ -66,27 +66,34 @@ class Registry:
         """Find a model: the folder or file that was registered."""
         return self._path("models", "modelUri", "modelType", "custom_model", reference)
 
-    def component(self, reference: AssetReference) -> Path | None:
-        """Find a component: a YAML file of its definition, with its code beside it."""
+    def code(self, reference: AssetReference) -> Path | None:
+        """Find a code snapshot: the folder or file that was uploaded."""
         with self._store() as store:
-            version = None if store is None else _version(store, "components", reference)
+            version = None if store is None else _version(store, "codes", reference)
             if store is None or version is None:
                 return None
-            spec = version.body["properties"]["componentSpec"]
-            code = self._code(store, spec.get("code"))
-            definition = component_definition(spec, None if code is None else "./code")
-            folder = self._layout.components / _digest(definition, code)
-            return self._define(folder, "component.yml", definition, code or {})
+            address = urllib.parse.urlsplit(version.body["properties"]["codeUri"])
+            container, _, prefix = urllib.parse.unquote(address.path).strip("/").partition("/")
+            found = blobs_below(open_blobs(store, self._layout), container, prefix)
+            return as_path(found, prefix, self._layout.folders) if found else None
+
+    def component(self, reference: AssetReference) -> Path | None:
+        """Find a component: a YAML file of its definition."""
+        with self._store() as store:
+            version = None if store is None else _version(store, "components", reference)
+        if version is None:
+            return None
+        definition = component_definition(version.body["properties"]["componentSpec"])
+        return self._define(self._layout.components, "component.yml", definition)
 
     def environment(self, reference: AssetReference) -> Path | None:
         """Find an environment: a YAML file of its definition."""
         with self._store() as store:
             version = None if store is None else _version(store, "environments", reference)
-            if version is None:
-                return None
-            definition = environment_definition(reference.name, version.name, version.body["properties"])
-            folder = self._layout.environments / _digest(definition, None)
-            return self._define(folder, "environment.yml", definition, {})
+        if version is None:
+            return None
+        definition = environment_definition(reference.name, version.name, version.body["properties"])
+        return self._define(self._layout.environments, "environment.yml", definition)
 
     def datastore(self, address: DatastorePath) -> Path | None:
         """Find a file or folder in a datastore: in its own folder, or among what clients uploaded."""
@@ -196,42 +203,14 @@ class Registry:
         path = self.datastore(address) if isinstance(address, DatastorePath) else None
         return RegisteredPath(path, properties.get(type_key) or usual, version.name, uri)
 
-    def _code(self, store: Store, stated: object) -> Mapping[str, Path] | None:
-        """Find the files of uploaded code; ``None`` where the definition states none, or some elsewhere."""
-        if not isinstance(stated, str):
-            return None
-        try:
-            reference = parse_address(stated)
-        except AddressError:
-            return None
-        if not isinstance(reference, AssetReference) or reference.kind != "codes":
-            return None
-        version = _version(store, "codes", reference)
-        if version is None:
-            return None
-        from amlocal.workspace.folders import code_files  # brings the web framework along
-
-        return code_files(open_blobs(store, self._layout), version.body["properties"]["codeUri"])
-
-    def _define(self, folder: Path, name: str, definition: Json, code: Mapping[str, Path]) -> Path:
-        """Write a definition and its code aside, and rename them into place."""
-        if folder.exists():
-            return folder / name
-        aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-        aside.mkdir(parents=True)
-        try:
-            (aside / name).write_text(yaml.safe_dump(definition, sort_keys=False), encoding="utf-8")
-            if code:
-                from amlocal.workspace.folders import build_folder  # brings the web framework along
-
-                build_folder(aside / "code", code, link=True)
-            aside.rename(folder)
-        except OSError:
-            if not folder.exists():  # else another job has just written the same
-                raise
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-        return folder / name
+    def _define(self, folder: Path, name: str, definition: Json) -> Path:
+        """Write a definition once, under a name that depends on what it says."""
+        text = yaml.safe_dump(definition, sort_keys=False)
+        path = folder / hashlib.sha256(text.encode()).hexdigest()[:32] / name
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, text.encode())
+        return path
 
     @contextlib.contextmanager
     def _store(self) -> Iterator[Store | None]:
@@ -278,12 +257,6 @@ def _properties(collection: str, asset: NewVersion) -> Json:
         "properties": {CONTENT_PROPERTY: asset.content, "amlocal.job": asset.job},
     }
     return {**properties, "jobName": asset.job} if collection == "models" else properties
-
-
-def _digest(definition: Json, code: Mapping[str, Path] | None) -> str:
-    files = None if code is None else {name: path.name for name, path in code.items()}
-    text = json.dumps([definition, files], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _inside(root: Path, path: str) -> Path | None:

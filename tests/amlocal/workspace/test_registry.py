@@ -231,6 +231,58 @@ def test_what_a_job_registers_is_there_for_the_client(
     assert (tmp_path / name / "mlflow_model" / "main.py").read_text() == "print('main')\n"
 
 
+PARALLEL = """\
+type: parallel
+name: NAME
+inputs:
+  data: {type: uri_folder}
+outputs:
+  out: {type: uri_file}
+input_data: ${{inputs.data}}
+mini_batch_size: "3"
+retry_settings: {max_retries: 2, timeout: 60}
+task:
+  type: run_function
+  code: ./src
+  entry_script: main.py
+  environment: azureml:any:1
+  append_row_to: ${{outputs.out}}
+"""
+PARALLEL_PIPELINE = """\
+type: pipeline
+name: NAME_whole
+inputs:
+  data: {type: uri_folder}
+jobs:
+  split:
+    type: parallel
+    component: ./component.yml
+    inputs: {data: "${{parent.inputs.data}}"}
+    retry_settings: {max_retries: 3, timeout: 30}
+"""
+
+
+def test_parallel_components_keep_their_code(
+    ml_client: MLClient, name: str, project: Path, registry: Registry, tmp_path: Path
+) -> None:
+    (project / "component.yml").write_text(PARALLEL.replace("NAME", name))
+    (project / "pipeline.yml").write_text(PARALLEL_PIPELINE.replace("NAME", name))
+    ml_client.environments.create_or_update(Environment(name="any", version="1", image="base:1"))
+    written = read_plan(_job_of(tmp_path, str(project / "pipeline.yml")), assets=registry)
+    ml_client.components.create_or_update(load_component(project / "pipeline.yml"))
+    shutil.rmtree(project)
+
+    plan = read_plan(_job_of(tmp_path, f"azureml:{name}_whole@latest"), assets=registry)
+
+    component = plan.steps[0].node.component
+    ours, theirs = (each.steps[0].node.component.parallel for each in (written, plan))
+    for part in ("entry_script", "arguments", "input_data", "append_row_to"):
+        assert getattr(ours, part) == getattr(theirs, part)
+    for part, value in {"mini_batch_size": 3, "max_retries": 3, "timeout": 30}.items():
+        assert int(getattr(theirs, part).value) == value
+    assert (component.code.root / "main.py").read_text() == "print('main')\n"
+
+
 def _job_of(tmp_path: Path, component: str) -> Path:
     path = tmp_path / "job.yml"
     (tmp_path / "data").mkdir(exist_ok=True)
