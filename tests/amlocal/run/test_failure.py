@@ -1,11 +1,14 @@
 """Steps that fail, jobs that are interrupted, and what is left of them."""
 
+import errno
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -13,7 +16,10 @@ import pytest
 
 from amlocal.errors import AmlocalError
 from amlocal.reader.source import InvalidJobError
+from amlocal.run import digest
 from amlocal.run.create import Request, create_job
+from amlocal.run.files import JobFolder
+from amlocal.run.jobs import read_record
 
 FAN = """\
 type: pipeline
@@ -163,6 +169,90 @@ def test_name_that_is_taken_or_no_name(machine, write):
     }
 
 
+@pytest.mark.parametrize("full", ["results", "history", "job.json", "digests"])
+def test_full_disk_is_said_and_finished_steps_stay_reusable(machine, write, monkeypatch, full):
+    job = write("job.yml", FAN.replace("exit 3", "true"))
+    disk = FullDisk(full, monkeypatch)
+
+    disk.fill_when("bad", machine)
+    record, message = outcome(machine, job)
+
+    if full == "digests":  # a cache that nobody needs
+        assert record.status == "Completed"
+    else:
+        assert "No space left on device" in message
+    if full in {"results", "history"}:  # else nothing more can be written, and what is there stays whole
+        assert record.status == "Failed"
+        assert record.steps["good"].status == "Completed"
+    disk.make_room()
+    again = machine.create(job, "jobs.slow.inputs.seconds=0")
+    assert again.status == "Completed"
+    assert again.steps["good"].reused_from == record.name
+
+
+class FullDisk:
+    """Writes below a folder or to a file of that name fail from some moment on."""
+
+    def __init__(self, name, monkeypatch):
+        self._full = False
+        replace = Path.replace
+
+        def refuse(path, target):
+            if self._full and (name in Path(target).parts):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return replace(path, target)
+
+        def broken_insert(database):
+            connection = digest_open(database)
+            return FullDatabase(connection, lambda: self._full) if name == "digests" else connection
+
+        digest_open = digest._open
+        monkeypatch.setattr(Path, "replace", refuse)
+        monkeypatch.setattr(digest, "_open", broken_insert)
+
+    def fill_when(self, step, machine):
+        """Have no room left when MLflow is told of a step's start."""
+        start_run = machine.backend.start_run
+
+        def start(experiment, name, parent, tags):
+            self._full |= name == step
+            return start_run(experiment, name, parent, tags)
+
+        self._make_room = partial(setattr, machine.backend, "start_run", start_run)
+        machine.backend.start_run = start
+
+    def make_room(self):
+        self._full = False
+        self._make_room()
+
+
+class FullDatabase:
+    def __init__(self, connection, full):
+        self._connection, self._full = connection, full
+
+    def execute(self, statement, *parameters):
+        if self._full() and statement.startswith("INSERT"):
+            raise sqlite3.OperationalError("database or disk is full")
+        return self._connection.execute(statement, *parameters)
+
+    def __getattr__(self, name):
+        return getattr(self._connection, name)
+
+    def __enter__(self):
+        return self._connection.__enter__()
+
+    def __exit__(self, *error):
+        return self._connection.__exit__(*error)
+
+
+def outcome(machine, job):
+    try:
+        record, _ = machine.run(job, "jobs.slow.inputs.seconds=0", name="full")
+    except AmlocalError as error:
+        return read_record(JobFolder(machine.home, "full")), str(error)
+    return record, " ".join(step.error or "" for step in record.steps.values())
+
+
 def test_workspace_that_does_not_start_fails_the_job(tmp_path, write):
     class Broken:
         def connect(self):
@@ -218,7 +308,7 @@ jobs:
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_job_is_canceled_and_leaves_no_process(tmp_path, write, number):
     home = tmp_path / "home"
     job = write("job.yml", BUSY)
