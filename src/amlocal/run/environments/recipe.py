@@ -21,6 +21,7 @@ _CURATED_IMAGE = re.compile(r"mcr\.microsoft\.com/azureml/curated/(?P<name>[^:@]
 INSTALLERS = ("pip", "setuptools", "wheel")
 """Packages that install others: they come first, as with conda, and no script imports them."""
 
+_NOT_HERE = "not-on-this-machine"
 _VERSION = 1
 """Raised when environments are built differently from what they were."""
 
@@ -76,7 +77,7 @@ class Tables:
     def conda_of(self, environment: Environment) -> CondaFile | None:
         """Give what an environment lists; None where nothing says it."""
         if self._user is not None:
-            entry = self._user.find([*_names(environment), *filter(None, (environment.name, environment.image))])
+            entry = self._user.find([*_names(environment), *filter(None, [environment.name])])
             if entry is not None:
                 return entry
         if environment.conda is not None or environment.build is not None:
@@ -87,15 +88,16 @@ class Tables:
 
 
 def _names(environment: Environment) -> list[str]:
-    """Give the names by which a registry or workspace knows an environment."""
+    """Give the names by which a registry or workspace knows an environment, and its image."""
     reference = environment.reference
     if reference is not None:
         version = reference.version or reference.label
         return [reference.name] if version is None else [reference.name, f"{reference.name}:{version}"]
-    match = _CURATED_IMAGE.fullmatch(environment.image or "")
-    if match is None:
+    if environment.image is None:
         return []
-    return [match["name"], f"{match['name']}:{match['tag']}"]
+    match = _CURATED_IMAGE.fullmatch(environment.image)
+    named = [] if match is None else [match["name"], f"{match['name']}:{match['tag']}"]
+    return [environment.image, *named]
 
 
 def make_recipes(plan: Plan, home: Path) -> Recipes:
@@ -134,24 +136,24 @@ def _recipe(environment: Environment, translation: Translation, problems: list[P
     if python is None:
         place = translation.python_place or environment.place
         message = f"python {translation.python} is not on this machine; it has {', '.join(minor_versions())}"
-        problems.append(Problem(place, "environment", message))
+        problems.append(Problem(place, _NOT_HERE, message))
         return None
     return Recipe(environment.label, environment.place, python, tuple(translation.requirements))
 
 
 def _without(component: CommandComponent) -> Problem:
     message = "states no environment, and --environment isolated runs every command in its own"
-    return Problem(component.place, "environment", f"command {component.name} {message}")
+    return Problem(component.place, _NOT_HERE, f"command {component.name} {message}")
 
 
 def _translated(environment: Environment, tables: Tables) -> Translation:
     conda = tables.conda_of(environment)
     if conda is not None:
         return translate(conda)
-    return Translation(problems=[Problem(environment.place, "environment", _not_here(environment))])
+    return Translation(problems=[Problem(environment.place, _NOT_HERE, _way_out(environment))])
 
 
-def _not_here(environment: Environment) -> str:
+def _way_out(environment: Environment) -> str:
     if environment.build is not None:
         what = f"environment {environment.label} is built from a Dockerfile"
         name = environment.name
