@@ -187,6 +187,9 @@ def follow(
     if reference.name not in declared:
         message = f"node {node.name!r} has no output {reference.name!r}; it has {', '.join(sorted(declared))}"
         raise UnreadableError(place, "undefined-output", message)
+    spec = node.component.outputs.get(reference.name)
+    if spec is not None and spec.type in LITERAL_TYPES:
+        raise BrokenInputError  # a value that only the service passes on
     found = output_of(node, scope.prefix, reference.name)
     if found is None and _has_unresolved(node):
         raise BrokenInputError

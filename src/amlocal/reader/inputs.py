@@ -201,10 +201,10 @@ def read_output(
         message = f"{section.what}: type {kind!r} is not known; expected one of {', '.join(sorted(PATH_TYPES))}"
         raise UnreadableError(place, "type", message)
     if kind in LITERAL_TYPES:
-        message = f"output {name!r}: outputs of type {kind} are not supported on this machine"
-        raise UnreadableError(place, "not-supported", message)
+        message = f"output {name!r} is a {kind}, which only the service passes on; write it to a uri_file"
+        report.unresolve(place, "not-on-this-machine", message)
     target, destination = read_destination(section, kind)
-    section.skip("description", "mode", "early_available")
+    section.skip("description", "mode", "early_available", "is_control")
     section.finish()
     spec = OutputSpec(name, place, kind or _parent_type(target, parents), destination)
     return spec, OutputBinding(place, target, destination)

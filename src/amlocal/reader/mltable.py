@@ -59,6 +59,26 @@ def read_table(folder: Path) -> Table:
     return table
 
 
+def is_table(path: Path, kind: str | None) -> bool:
+    """Tell whether an input is a table.
+
+    Args:
+        path: where it is.
+        kind: its Azure ML type; None when only the input itself tells.
+    """
+    return kind == "mltable" or (kind is None and (path / NAME).is_file())
+
+
+def look_at_table(path: Path, kind: str | None) -> None:
+    """Read the MLTable file of an input that is a table, to find early what is wrong with it.
+
+    Raises:
+        InvalidJobError: see ``read_table``.
+    """
+    if is_table(path, kind):
+        read_table(path)
+
+
 def _files(item: Located, folder: Path, report: Report) -> list[Path]:
     section = Section(item, "path", report)
     found: list[Path] = []

@@ -12,11 +12,13 @@ from amlocal.reader.check import check_job
 from amlocal.reader.distribution import Processes, processes_of
 from amlocal.reader.expressions import Kind, references
 from amlocal.reader.job import examine_job
+from amlocal.reader.mltable import look_at_table
 from amlocal.reader.model import (
     CommandNode,
     Destination,
     Graph,
     Job,
+    PathBinding,
     PipelineNode,
     UnresolvedNode,
 )
@@ -154,6 +156,11 @@ def make_plan(job: Job) -> Plan:
 def _whole(plan: Plan) -> Plan:
     if plan.job.unresolved:
         raise InvalidJobError(plan.job.unresolved)
+    for step in plan.steps:
+        if step.mini_batches is not None:
+            source = step.inputs.get(step.mini_batches.input)
+            if isinstance(source, PathBinding):  # what other steps write is looked at when it is there
+                look_at_table(source.path, step.node.component.inputs[step.mini_batches.input].type)
     return plan
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from amlocal.reader.bind import StepOutput
+from amlocal.reader.job import read_job
 from amlocal.reader.model import LiteralBinding, PathBinding
-from amlocal.reader.plan import read_plan
+from amlocal.reader.plan import find_problems, read_plan
 from amlocal.reader.source import InvalidJobError
 
 JOBS = Path(__file__).parents[1] / "fixtures" / "jobs"
@@ -182,3 +183,72 @@ def test_settings_that_azure_gives_no_meaning_are_named(tmp_path):
     ignored = read_plan(path).job.ignored
 
     assert {"settings is_deterministic", "settings environment", "services"} <= set(ignored)
+
+
+ELSEWHERE = """\
+type: pipeline
+inputs: {d: {type: uri_folder, path: .}}
+outputs: {o: {type: uri_folder}}
+jobs:
+  s:
+    type: spark
+    entry: {file: s.py}
+    inputs: {d: "${{parent.inputs.d}}"}
+    outputs: {o: "${{parent.outputs.o}}"}
+  loop:
+    type: do_while
+    condition: ${{parent.jobs.s.outputs.o}}
+  control:
+    type: command
+    environment: azureml:any:1
+    command: echo
+    outputs: {n: {type: integer}}
+  after:
+    type: command
+    environment: azureml:any:1
+    command: echo ${{inputs.n}} ${{inputs.o}}
+    inputs: {n: "${{parent.jobs.control.outputs.n}}", o: "${{parent.jobs.s.outputs.o}}"}
+"""
+
+
+def test_what_only_the_service_does_is_refused_and_is_no_mistake(tmp_path):
+    path = tmp_path / "job.yml"
+    path.write_text(ELSEWHERE)
+
+    assert find_problems(read_job(path)) == []
+    with pytest.raises(InvalidJobError) as caught:
+        read_plan(path)
+    assert [(problem.rule, problem.place.line) for problem in caught.value.problems] == [
+        ("not-on-this-machine", 5),
+        ("not-on-this-machine", 10),
+        ("not-on-this-machine", 17),
+    ]
+    assert "node 's' is of type spark, which needs a Spark pool" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["spark", "data_transfer", "automl", "import", "finetuning"])
+def test_jobs_of_the_service_are_refused(tmp_path, kind):
+    path = tmp_path / "job.yml"
+    path.write_text(f"type: {kind}\nname: x\ntraining_data: {{}}\n")
+
+    assert find_problems(read_job(path)) == []
+    with pytest.raises(InvalidJobError, match=f"job.yml:1: not-on-this-machine: the job is of type {kind}, which "):
+        read_plan(path)
+
+
+def test_table_of_a_parallel_node_is_looked_at_before_anything_runs(tmp_path):
+    (tmp_path / "score.py").touch()
+    (tmp_path / "MLTable").write_text("paths:\n  - file: ./score.py\ntransformations:\n  - take: 5\n")
+    path = tmp_path / "job.yml"
+    path.write_text("""\
+type: pipeline
+jobs:
+  score:
+    type: parallel
+    inputs: {t: {type: mltable, path: .}}
+    input_data: ${{inputs.t}}
+    task: {type: run_function, code: ., entry_script: score.py, environment: "azureml:any:1"}
+""")
+
+    with pytest.raises(InvalidJobError, match="MLTable:4: not-on-this-machine: transformation 'take' is not done"):
+        read_plan(path)

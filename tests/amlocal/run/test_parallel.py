@@ -9,6 +9,7 @@ import pytest
 from amlocal.errors import AmlocalError
 from amlocal.reader.expressions import parse
 from amlocal.reader.parallel import MiniBatchSize
+from amlocal.reader.source import InvalidJobError
 from amlocal.run.parallel.launch import words
 from amlocal.run.parallel.splitting import split
 
@@ -341,12 +342,29 @@ def test_mltable_without_a_reader_is_a_list_of_files(machine, job, write):
         (None, "MLTable:1: missing-file: no such file"),
     ],
 )
-def test_table_that_cannot_be_read_fails_the_step(machine, job, write, table, error):
+def test_table_that_cannot_be_read_is_refused(machine, job, write, table, error):
     path = job(SCRIPT + ECHO, "type: uri_folder, path", "type: mltable, path")
     if table is not None:
         write("data/MLTable", table)
 
-    assert error in machine.create(path).steps["score"].error
+    with pytest.raises(InvalidJobError, match=error):
+        machine.create(path)
+
+
+def test_table_that_another_step_wrote_wrongly_fails_the_step(machine, job):
+    make = """\
+jobs:
+  make:
+    type: command
+    environment: azureml:any:1
+    command: "echo 'paths: [{file: ./none}]' > ${{outputs.table}}/MLTable"
+    outputs: {table: {type: mltable}}
+"""
+    data = ("data: {type: uri_folder, path: data}", "data: ${{parent.jobs.make.outputs.table}}")
+    record = machine.create(job(SCRIPT + ECHO, *data, "jobs:\n", make))
+
+    assert record.steps["make"].status == "Completed"
+    assert "MLTable:1: missing-data: file ./none matches no file" in record.steps["score"].error
 
 
 def test_result_is_reused_until_a_setting_that_matters_changes(machine, job):

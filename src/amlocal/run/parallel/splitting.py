@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from amlocal.errors import AmlocalError
-from amlocal.reader.mltable import NAME, Table, read_table
+from amlocal.reader.mltable import Table, is_table, read_table
 from amlocal.reader.parallel import MiniBatchSize
 
 _DEFAULT_FILES = 1
@@ -29,8 +29,7 @@ def split(path: Path, kind: str | None, size: MiniBatchSize | None) -> list[dict
     Raises:
         AmlocalError: when there is nothing to split, or an MLTable file asks for what is not done here.
     """
-    is_table = kind == "mltable" or (kind is None and (path / NAME).is_file())
-    table = read_table(path) if is_table else Table(tuple(_files(path)))
+    table = read_table(path) if is_table(path, kind) else Table(tuple(_files(path)))
     if not table.files:
         raise AmlocalError(f"input_data {path} holds no files")
     if table.reader is None:
