@@ -25,7 +25,7 @@ export AMLOCAL_HOME ?= .amlocal
 JOB := finetune-$(shell date -u +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test acceptance public-jobs lint format validate sample clean
+.PHONY: help setup run stop test acceptance bench-engine chaos public-jobs lint format validate sample clean
 
 help: ## Show this help
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
@@ -66,6 +66,13 @@ acceptance: setup ## Run on real data in REAL_DATA; the figures of docs/results.
 
 public-jobs: setup ## Read all job files in FOLDER; hold each against azure-ai-ml
 	$(BIN)/python benchmarks/public_jobs.py $(FOLDER)
+
+KFP ?= build/kfp
+bench-engine: setup ## Measure amlocal's own cost, beside Kubeflow Pipelines' local runner
+	$(BIN)/python benchmarks/engine.py --kfp-environment $(KFP)
+
+chaos: setup ## Kill amlocal and its steps at a hundred random points
+	AMLOCAL_CHAOS_ROUNDS=100 $(BIN)/pytest --timeout 3600 tests/amlocal/run/test_chaos.py
 
 lint: setup ## Check style, types and YAML
 	$(BIN)/ruff check .

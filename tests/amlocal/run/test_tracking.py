@@ -59,6 +59,15 @@ def test_runs_nest_and_end(tracking, client, experiment):
     assert 0 <= runs[child].info.end_time - runs[child].info.start_time < 60_000
 
 
+def test_open_runs_of_a_job(tracking, experiment):
+    number = tracking.experiment(experiment)
+    mine, ended = (tracking.start_run(number, "run", None, {"amlocal.job": "a.b-c_1"}) for _ in range(2))
+    tracking.start_run(number, "run", None, {"amlocal.job": "other"})
+    tracking.end_run(ended, FINISHED, {})
+
+    assert tracking.open_runs(number, "a.b-c_1") == (mine,)
+
+
 def test_metrics_come_in_the_order_of_logging(tracking, client, experiment):
     run = tracking.start_run(tracking.experiment(experiment), "trial", None, {})
     for step, value in enumerate((0.5, math.nan, 0.25)):
