@@ -70,6 +70,12 @@ RULES: tuple[Rule, ...] = (
         step=script.metric_not_logged,
     ),
     # Commands.
+    Rule(
+        "fractional-hyperparameter",
+        _WARNING,
+        "fractions for an integer of a trial",
+        command=command.fractional_hyperparameter,
+    ),
     Rule("missing-environment", _ERROR, "a command without an environment", command=command.missing_environment),
     Rule(
         "missing-compute",

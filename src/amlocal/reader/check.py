@@ -196,10 +196,6 @@ def search_space(node: CommandNode, standalone: bool) -> Iterator[Problem]:
 
 
 def _values_fit(name: str, distribution: Distribution, spec: InputSpec) -> Iterator[Problem]:
-    if spec.type == "integer" and not distribution.whole:
-        message = f"hyperparameter {name!r} is an integer of the trial; {distribution.type} gives fractions"
-        yield Problem(distribution.place, "search-space", message)
-        return
     if spec.type == "boolean" and distribution.type != "choice":
         message = f"hyperparameter {name!r} is a boolean of the trial; {distribution.type} gives numbers"
         yield Problem(distribution.place, "search-space", message)

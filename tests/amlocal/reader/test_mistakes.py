@@ -418,12 +418,12 @@ MISTAKES = {
     ),
     "a choice between mappings": ("sweep.yml", "values: [small, large]}", "values: [{a: 1}]} #! not-supported"),
     "a choice between booleans": ("sweep.yml", "values: [small, large]}", "values: [true, false]} #! search-space"),
-    "fractions for an integer": (
+    "a fractional end for an integer": (
         "sweep.yml",
         "rate: {type: number}",
         "rate: {type: integer}",
-        "max_value: 0.9}",
-        "max_value: 0.9} #! search-space",
+        "min_value: 0.1, max_value: 0.9}",
+        "min_value: 0, max_value: 0.9} #! search-space",
     ),
     "a range beyond the input's": (
         "sweep.yml",

@@ -327,3 +327,24 @@ limits: {max_total_trials: 5}
         rows = json.loads((machine.backend.metrics / f"{record.run_id}-trials.json").read_text())
         assert [row["is_best"] for row in rows] == [False, True]
     assert step.reused_from
+
+
+def test_fractions_reach_a_script_whose_input_is_an_integer(machine, write):
+    write(
+        "trial.yml",
+        "name: trial\ntype: command\nenvironment: azureml:any:1\ninputs:\n  depth: {type: integer}\n"
+        "outputs:\n  out: {type: uri_folder}\n"
+        "command: echo ${{inputs.depth}} > ${{outputs.out}}/depth && echo 1 > $METRICS/$MLFLOW_RUN_ID.score\n",
+    )
+    job = write(
+        "job.yml",
+        "type: pipeline\njobs:\n  tune:\n    type: sweep\n    trial: ./trial.yml\n    search_space:\n"
+        "      depth: {type: uniform, min_value: 1, max_value: 25}\n    sampling_algorithm: {type: random, seed: 1}\n"
+        "    objective: {goal: maximize, primary_metric: score}\n    limits: {max_total_trials: 1}\n",
+    )
+
+    record = machine.create(job)
+
+    depth = (machine.home / "jobs" / record.name / "steps" / "tune" / "outputs" / "out" / "depth").read_text()
+    assert 1 < float(depth) < 25
+    assert "." in depth

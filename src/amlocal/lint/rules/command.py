@@ -21,6 +21,16 @@ def missing_environment(node: CommandNode) -> Iterator[Problem]:
         yield Problem(component.place, "missing-environment", f"{component.name} states no environment to run in")
 
 
+def fractional_hyperparameter(node: CommandNode) -> Iterator[Problem]:
+    """A hyperparameter that is an integer of the trial takes whole numbers; Azure ML hands the script fractions too."""
+    space = node.sweep.search_space if node.sweep else {}
+    for name, distribution in space.items():
+        spec = node.component.inputs.get(name)
+        if spec is not None and spec.type == "integer" and not distribution.whole:
+            message = f"{name!r} is an integer of the trial; {distribution.type} gives fractions, which the script gets"
+            yield Problem(distribution.place, "fractional-hyperparameter", message, True)
+
+
 def component_name(document: Document) -> Iterator[Problem]:
     """A component file's name is lower-case letters, digits and underscores."""
     name = child(document.root, "name")

@@ -159,10 +159,18 @@ class SweepRun:
             sampler.tell(number, trial.best if trial.status == COMPLETED else None)
 
     def _typed(self, proposed: Mapping[str, Literal]) -> dict[str, Literal]:
-        """Turn hyperparameters into the types of the trial's inputs; a standalone sweep's have none."""
+        """Turn hyperparameters into the types of the trial's inputs; a standalone sweep's have none.
+
+        Fractions stay what they are where an input is an integer: Azure ML hands them to the script.
+        """
+        space = self._sweep.search_space
         inputs = self._step.node.component.inputs
         types = {name: inputs[name].type if name in inputs else None for name in proposed}
-        return {name: coerce(value, kind) if (kind := types[name]) else value for name, value in proposed.items()}
+        fractions = {name for name, kind in types.items() if kind == "integer" and not space[name].whole}
+        return {
+            name: coerce(value, kind) if (kind := types[name]) and name not in fractions else value
+            for name, value in proposed.items()
+        }
 
     async def _reuse(self, number: int, parameters: Mapping[str, Literal]) -> bool:
         """Take a trial over from an earlier job, where it completed; tell whether it did."""
