@@ -156,11 +156,6 @@ def make_plan(job: Job) -> Plan:
 def _whole(plan: Plan) -> Plan:
     if plan.job.unresolved:
         raise InvalidJobError(plan.job.unresolved)
-    for step in plan.steps:
-        if step.mini_batches is not None:
-            source = step.inputs.get(step.mini_batches.input)
-            if isinstance(source, PathBinding):  # what other steps write is looked at when it is there
-                look_at_table(source.path, step.node.component.inputs[step.mini_batches.input].type)
     return plan
 
 
@@ -231,7 +226,21 @@ def _unfold(scope: Scope, steps: list[Step], problems: list[Problem], force_reru
             problems.append(error.problem)
         except BrokenInputError:
             pass  # its problem has been reported
+        problems.extend(_table_problems(step))
         steps.append(step)
+
+
+def _table_problems(step: Step) -> Sequence[Problem]:
+    """Look at the table that a parallel step splits; one that another step writes is looked at when it is there."""
+    batches = step.mini_batches
+    source = None if batches is None else step.inputs.get(batches.input)
+    if batches is None or not isinstance(source, PathBinding):
+        return ()
+    try:
+        look_at_table(source.path, step.node.component.inputs[batches.input].type)
+    except InvalidJobError as error:
+        return error.problems
+    return ()
 
 
 def _unset(node: CommandNode, inputs: Mapping[str, Source], elsewhere: frozenset[str]) -> list[Problem]:
