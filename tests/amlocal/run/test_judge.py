@@ -1,4 +1,4 @@
-"""The policy applied to trials as they report: once to each report, and alike whenever a reused trial turns up."""
+"""The policy applied to trials as they report, once to each report; and the best of them."""
 
 import math
 
@@ -10,11 +10,8 @@ from amlocal.run.sweep.judge import Judge
 BANDIT = EarlyTermination("bandit", slack_amount=0.1)
 
 
-def trials(*curves, reused=()):
-    return {
-        number: TrialRecord(number, {}, "Running", curve=curve, reused_from="before" if number in reused else None)
-        for number, curve in enumerate(curves)
-    }
+def trials(*curves):
+    return {number: TrialRecord(number, {}, "Running", curve=curve) for number, curve in enumerate(curves)}
 
 
 def test_each_report_is_judged_once():
@@ -41,14 +38,6 @@ def test_a_metric_that_is_no_finite_number_is_worse_than_any():
     median = EarlyTermination("median_stopping")
     assert Judge(median, "minimize").reason_to_end(trials((0.5,), (0.6,), (math.nan,)), 2)
     assert Judge(median, "minimize").reason_to_end(trials((0.5,), (0.6,), (math.nan,)), 1) is None
-
-
-def test_a_reused_trial_counts_for_those_proposed_after_it_alone():
-    curves = trials((0.5,), (0.9,), (0.5,), reused=(1,))
-
-    assert Judge(BANDIT, "maximize").reason_to_end(curves, 0) is None
-    assert Judge(BANDIT, "maximize").reason_to_end(curves, 2)
-    assert Judge(BANDIT, "maximize").reason_to_end(trials((0.5,), (0.9,), (0.5,)), 0)
 
 
 def test_best_value_and_trial():

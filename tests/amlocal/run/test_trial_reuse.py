@@ -236,3 +236,17 @@ def test_bayesian_sweep_proposes_the_same_after_reuse(machine, job, tried):
     assert values[0] == values[1]
     assert all(isinstance(value, int) for value in values[0])
     assert tried() == values[0]
+
+
+def test_reused_trials_are_what_the_others_are_compared_with_from_the_start(machine, job):
+    command = "echo ${{inputs.x}} >> $METRICS/$MLFLOW_RUN_ID.score; test ${{inputs.x}} = 4 || sleep 60"
+    overrides = [
+        f"jobs.tune.trial.command={command}",
+        "jobs.tune.early_termination={type: bandit, slack_amount: 1}",
+    ]
+    first = machine.create(job, *overrides, "jobs.tune.search_space.x.values=[4]")
+    second = machine.create(job, *overrides, "jobs.tune.search_space.x.values=[2, 4]")
+
+    trials = second.steps["tune"].trials
+    assert (trials[0].ended_early, trials[1].reused_from) == (True, first.name)
+    assert second.steps["tune"].early_termination.basis == 1

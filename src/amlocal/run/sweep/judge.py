@@ -33,7 +33,7 @@ class Judge:
         Returns:
             Why it should end, or None when it may go on.
         """
-        curves = {other.number: self._finite(other.curve) for other in trials.values() if _counts(other, number)}
+        curves = {other.number: self._finite(other.curve) for other in trials.values()}
         for interval in range(self._judged.get(number, 0) + 1, len(curves[number]) + 1):
             self._judged[number] = interval
             if due(self._policy, interval):
@@ -46,9 +46,3 @@ class Judge:
         """What is no finite number is worse than any."""
         worst = -math.inf if self._goal == "maximize" else math.inf
         return [value if math.isfinite(value) else worst for value in curve]
-
-
-def _counts(other: TrialRecord, number: int) -> bool:
-    # The results of a reused trial are there at once. For a trial to be judged alike whenever that happens, it is
-    # compared with the reused ones that were proposed before it, which are known when it starts, and no others.
-    return other.reused_from is None or other.number < number

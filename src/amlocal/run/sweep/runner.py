@@ -120,20 +120,11 @@ class SweepRun:
     async def _run_trials(self) -> None:
         sampler = make_sampler(self._sweep, self._concurrent)
         watcher = asyncio.create_task(self._watch())
-        told = 0
         try:
-            for number in range(self._sweep.limits.max_total_trials):
-                # What the sampler knows at a proposal must not depend on how fast trials end.
-                known = 0 if sampler.window is None else max(0, number - sampler.window + 1)
-                await self._until(functools.partial(self._may_start, known), watcher)
-                self._tell(sampler, range(told, known))
-                told = known
-                proposed = sampler.propose()
-                if proposed is None:
-                    break
-                parameters = self._typed(proposed)
-                if not await self._reuse(number, parameters):
-                    self._tasks[number] = asyncio.create_task(self._trial(number, parameters))
+            if sampler.window is None:
+                await self._run_independent(sampler, watcher)
+            else:
+                await self._run_learning(sampler, sampler.window, watcher)
             await self._until(lambda: not self._tasks, watcher)
         finally:
             left = [watcher, *self._tasks.values()]
@@ -141,8 +132,38 @@ class SweepRun:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
 
-    def _may_start(self, known: int) -> bool:
-        return len(self._tasks) < self._concurrent and not any(number < known for number in self._tasks)
+    async def _run_independent(self, sampler: Sampler, watcher: asyncio.Task[None]) -> None:
+        """Reuse all trials that can be, then run the others: so these are judged alike, whenever they run."""
+        left: dict[int, dict[str, Literal]] = {}
+        for number in range(self._sweep.limits.max_total_trials):
+            proposed = sampler.propose()
+            if proposed is None:
+                break
+            parameters = self._typed(proposed)
+            if not await self._reuse(number, parameters):
+                left[number] = parameters
+        for number, parameters in left.items():
+            await self._until(lambda: len(self._tasks) < self._concurrent, watcher)
+            self._tasks[number] = asyncio.create_task(self._trial(number, parameters))
+
+    async def _run_learning(self, sampler: Sampler, window: int, watcher: asyncio.Task[None]) -> None:
+        """Run trials that are proposed from the results of earlier ones."""
+        for number in range(self._sweep.limits.max_total_trials):
+            # What the sampler knows at a proposal must not depend on how fast trials end.
+            last = number - window
+            await self._until(functools.partial(self._has_ended, last), watcher)
+            if last >= 0:
+                trial = self._trials[last]
+                sampler.tell(last, trial.best if trial.status == COMPLETED else None)
+            proposed = sampler.propose()
+            if proposed is None:
+                break
+            parameters = self._typed(proposed)
+            if not await self._reuse(number, parameters):
+                self._tasks[number] = asyncio.create_task(self._trial(number, parameters))
+
+    def _has_ended(self, last: int) -> bool:
+        return all(number > last for number in self._tasks)
 
     async def _until(self, condition: Callable[[], bool], watcher: asyncio.Task[None]) -> None:
         """Wait for trials to end until a condition holds."""
@@ -152,11 +173,6 @@ class SweepRun:
                 watcher.result()
             for number in [number for number, task in self._tasks.items() if task.done()]:
                 self._tasks.pop(number).result()
-
-    def _tell(self, sampler: Sampler, numbers: range) -> None:
-        for number in numbers:
-            trial = self._trials[number]
-            sampler.tell(number, trial.best if trial.status == COMPLETED else None)
 
     def _typed(self, proposed: Mapping[str, Literal]) -> dict[str, Literal]:
         """Turn hyperparameters into the types of the trial's inputs; a standalone sweep's have none.
