@@ -74,9 +74,10 @@ _SCHEMA_HOSTS = ("azuremlschemas", "azureml/sdk-2-0")
 _KEY = re.compile(r"""^["']?([$A-Za-z_][\w$-]*)["']?[ \t]*:(?:[ \t]+(.*?))?[ \t]*$""", re.MULTILINE)
 _COMPONENT_ONLY = frozenset({"version", "is_deterministic", "additional_includes"})
 _JOB_ONLY = frozenset({"experiment_name", "settings", "compute", "resources", "services", "queue_settings", "limits"})
-# Declared, not given: a mapping in an input that only a component states.
-_DECLARATION = re.compile(r"^\s+(optional|default|enum|min|max):|[{,]\s*(optional|default|enum|min|max):", re.MULTILINE)
-_GIVEN = re.compile(r"^\s+(path|value):|[{,]\s*(path|value):", re.MULTILINE)
+_INPUTS = re.compile(r"^inputs:.*(\n([ \t#].*)?)*", re.MULTILINE)
+# What only a component states of its inputs, and what only a job does: a path, or a plain value instead of a mapping.
+_DECLARATION = re.compile(r"(?:^\s+|[{,]\s*)(?:optional|default|enum|min|max):", re.MULTILINE)
+_GIVEN = re.compile(r"(?:^\s+|[{,]\s*)(?:path|value):|^  ?(?:  )?\w+:[ \t]+[^\s{#&*]", re.MULTILINE)
 
 
 def kind_of(text: str) -> Kind | None:
@@ -132,9 +133,13 @@ def _by_shape(keys: dict[str, str], text: str) -> Kind | None:
 def _job_or_component(keys: dict[str, str], text: str) -> Kind:
     if keys.get("type") == "sweep" or keys.keys() & _JOB_ONLY:
         return Kind.JOB
-    if keys.keys() & _COMPONENT_ONLY or _DECLARATION.search(text):
+    if keys.keys() & _COMPONENT_ONLY:
         return Kind.COMPONENT
-    return Kind.COMPONENT if "name" in keys and not _GIVEN.search(text) else Kind.JOB
+    block = _INPUTS.search(text)
+    inputs = block[0] if block else ""
+    if _GIVEN.search(inputs):
+        return Kind.JOB
+    return Kind.COMPONENT if "name" in keys or _DECLARATION.search(inputs) else Kind.JOB
 
 
 def find(paths: Sequence[Path], exclude: Sequence[str] = ()) -> Iterator[Path]:

@@ -7,6 +7,8 @@ import re
 
 import pytest
 
+from amlocal.lint.check import lint_file
+from amlocal.lint.files import Kind
 from amlocal.reader.plan import read_plan
 from amlocal.reader.source import InvalidJobError
 
@@ -487,6 +489,9 @@ def test_mistake_is_found_with_file_and_line(tmp_path, name):
 
     found = [(problem.rule, problem.place.file.name, problem.place.line) for problem in caught.value.problems]
     assert [(kind[: len(rule)], path, at) for kind, path, at in found] == [(rule, file, line)], caught.value
+    if not rule.startswith("not-"):  # what only this machine cannot do is no fault of the file
+        linted = [str(problem) for problem in lint_file(job, kind=Kind.JOB).problems if not problem.warning]
+        assert linted == [str(problem) for problem in caught.value.problems]
 
 
 def test_all_problems_are_reported_at_once(tmp_path):

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from amlocal.reader.check import has_unresolved, unused
 from amlocal.reader.expressions import Kind, references
 from amlocal.reader.model import (
-    FOLDER_TYPES,
     CommandNode,
     ExpressionBinding,
     Graph,
@@ -54,7 +53,8 @@ def mixed_types(graph: Graph) -> Iterator[Problem]:
 
 
 def _differ(found: str | None, expected: str | None) -> bool:
-    return (found == "uri_file" and expected in FOLDER_TYPES) or (found in FOLDER_TYPES and expected == "uri_file")
+    folders = {"uri_folder", "mlflow_model"}  # the other model types and tables may be either
+    return (found == "uri_file" and expected in folders) or (found in folders and expected == "uri_file")
 
 
 def input_names(graph: Graph) -> Iterator[Problem]:

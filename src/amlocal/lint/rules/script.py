@@ -130,9 +130,11 @@ def metric_not_logged(scripted: ScriptedStep) -> Iterator[Problem]:
 
 def _misfits(scripted: ScriptedStep) -> Iterator[tuple[ScriptCall, Misfit]]:
     values = _values(scripted)
+    specs = scripted.step.node.component.inputs
+    texts = {Reference(Kind.INPUT, name) for name, spec in specs.items() if spec.type in {None, "string"}}
     for call in scripted.calls:
         if call.interface is not None:
-            for misfit in misfits(call.interface, call.invocation.arguments, values):
+            for misfit in misfits(call.interface, call.invocation.arguments, values, texts):
                 yield call, misfit
 
 

@@ -19,6 +19,7 @@ _ACTIONS = frozenset(
     {"store", "store_true", "store_false", "store_const", "append", "append_const", "count", "extend", "version"}
 )
 _FLAG_ACTIONS = frozenset({"store_true", "store_false", "store_const", "append_const", "count"})
+_READS = ("parse_args", "parse_known_args", "parse_intermixed_args")
 _GROUPS = frozenset({"add_argument_group", "add_mutually_exclusive_group", "add_parser"})
 
 
@@ -160,8 +161,13 @@ def _argparse(module: Module, sources: Sources) -> Interface | None:
             outside.visit(found[0].tree)
             collector.arguments.extend(outside.arguments)
             opened = opened or outside.open
-    if any(_calls(module.tree, name) for name in ("parse_args", "parse_known_args", "parse_intermixed_args")):
-        certain = len(parsers) == 1 and not _calls(module.tree, "add_subparsers")
+    if _calls(module.tree, "add_subparsers"):
+        collector.arguments.append(Argument(("subcommand",), nargs="*"))
+    reads = [call for name in _READS for call in _calls(module.tree, name)]
+    if reads:
+        own = all(_reads_command_line(call) for call in reads)
+        opened = opened or not own
+        certain = own and len(parsers) == 1 and not _calls(module.tree, "add_subparsers")
         abbreviations = all(_literal(_keywords(call).get("allow_abbrev"), True) is not False for call in parsers)
         texts = frozenset(
             node.value
@@ -170,6 +176,14 @@ def _argparse(module: Module, sources: Sources) -> Interface | None:
         )
         return Interface(tuple(collector.arguments), opened, texts=texts, certain=certain, abbreviations=abbreviations)
     return None
+
+
+def _reads_command_line(call: ast.Call) -> bool:
+    """Tell whether a parser reads the arguments that the script was started with, and not a list of its own."""
+    given = call.args[0] if call.args else _keywords(call).get("args")
+    if given is None or isinstance(given, ast.Name) or (isinstance(given, ast.Constant) and given.value is None):
+        return True
+    return ast.unparse(given) == "sys.argv[1:]"
 
 
 def _from_argparse(tree: ast.AST) -> bool:
@@ -280,7 +294,13 @@ def _add_argument(call: ast.Call, conditional: bool) -> Argument | None:
         return Argument(names, "store_true")
     if action not in _ACTIONS:
         action = "store"
-    nargs = _literal(stated.get("nargs"), "*" if "nargs" in stated else None)
+    nargs = _literal(stated.get("nargs"))
+    if "nargs" in stated and nargs is None:
+        if not ast.unparse(stated["nargs"]).endswith("REMAINDER"):
+            return None
+        nargs = "..."
+    if nargs == 0:
+        action, nargs = "store_true", None
     choices = _literal(stated.get("choices"), ())
     kind = ast.unparse(stated["type"]) if "type" in stated else None
     if isinstance(action_node, (ast.Name, ast.Attribute)) and nargs is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -51,16 +51,20 @@ class _AnyOf(tuple[Any, ...]):
         return (isinstance(value, str) and _PLACEHOLDER in value) or super().__contains__(value)
 
 
-def misfits(interface: Interface, words: Sequence[Word], values: Mapping[Reference, str]) -> Iterator[Misfit]:
+def misfits(
+    interface: Interface, words: Sequence[Word], values: Mapping[Reference, str], several: Set[Reference] = frozenset()
+) -> Iterator[Misfit]:
     """Find what of a command line a script would refuse.
 
     Args:
         interface: what the script takes.
         words: what it is given.
         values: the values of references that are plain values; others fit everything.
+        several: references to text, which may hold several arguments where it is given as one of its own.
     """
-    dynamic = any(word.dynamic for word in words)
-    yield from _unknown(interface, words)
+    unknown, whole = _unknown(interface, words, several)
+    yield from unknown
+    dynamic = not whole or any(word.dynamic for word in words)
     texts = [word.filled(dict(values)) for word in words]
     while True:
         message = _refused(_parser(interface, required=False), texts)
@@ -83,11 +87,13 @@ def misfits(interface: Interface, words: Sequence[Word], values: Mapping[Referen
                 yield Misfit("missing", None, name)
 
 
-def _unknown(interface: Interface, words: Sequence[Word]) -> Iterator[Misfit]:
+def _unknown(interface: Interface, words: Sequence[Word], several: Set[Reference]) -> tuple[list[Misfit], bool]:
+    """Find the words that no argument takes; the second value is False when some word may be several."""
+    found: list[Misfit] = []
     try:
         _, left = _parser(interface, required=False, plain=True).parse_known_args([word.text for word in words])
     except _Refusal:
-        return
+        return found, True
     flags = {name for argument in interface.arguments for name in argument.names if not argument.takes_value}
     position = 0
     before_unknown = False
@@ -96,18 +102,19 @@ def _unknown(interface: Interface, words: Sequence[Word]) -> Iterator[Misfit]:
             position += 1
             before_unknown = False
         word = words[position] if position < len(words) else None
-        if word is None or word.dynamic:
-            return
+        if word is None or word.dynamic or (not word.text.startswith("-") and several & set(word.references)):
+            return found, False
         if text.startswith("-") and text != "--" and not _NEGATIVE.match(text):
-            yield Misfit("unknown", word, word.shown().partition("=")[0])
+            found.append(Misfit("unknown", word, word.shown().partition("=")[0]))
             before_unknown = True
         elif not before_unknown:
             previous = words[position - 1].text if position else ""
             if previous in flags:
-                yield Misfit("usage", words[position - 1], f"{previous} takes no value, found {word.shown()!r}")
+                found.append(Misfit("usage", words[position - 1], f"{previous} takes no value, found {word.shown()!r}"))
             elif not any(argument.positional for argument in interface.arguments):
-                yield Misfit("unknown", word, word.shown())
+                found.append(Misfit("unknown", word, word.shown()))
         position += 1
+    return found, True
 
 
 def _culprit(match: re.Match[str], words: Sequence[Word], texts: Sequence[str], interface: Interface) -> int | None:
@@ -137,11 +144,12 @@ def _refused(parser: _Parser, texts: Sequence[str]) -> str | None:
 
 
 def _parser(interface: Interface, required: bool, plain: bool = False) -> _Parser:
-    parser = _Parser(add_help=True, allow_abbrev=interface.abbreviations, prog="script")
+    parser = _Parser(add_help=False, allow_abbrev=interface.abbreviations, prog="script", conflict_handler="resolve")
+    parser.add_argument("-h", "--help", action="store_true")
     for argument in interface.arguments:
         try:
             parser.add_argument(*argument.names, **_options(argument, required, plain))
-        # The same flag twice (in two subcommands, say), or options that do not go together.
+        # Options that do not go together, or the same positional twice.
         except (argparse.ArgumentError, ValueError, TypeError):
             continue
     return parser
@@ -156,7 +164,7 @@ def _options(argument: Argument, required: bool, plain: bool) -> dict[str, Any]:
     if argument.takes_value and argument.action != "version":
         nargs: int | str | None = argument.nargs
         if argument.positional and not (required and argument.required):
-            nargs = "?" if nargs in {None, "?"} else "*"
+            nargs = {None: "?", "?": "?", "...": "..."}.get(str(nargs) if nargs else None, "*")
         options["nargs"] = nargs
         if not plain:
             options["type"] = _converter(argument.type)

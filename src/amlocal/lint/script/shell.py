@@ -35,7 +35,7 @@ _RUNNERS = frozenset({"mpirun", "mpiexec", "horovodrun", "xvfb-run", "conda", "m
 # Commands that put no script into the working directory.
 _HARMLESS = frozenset(
     {"echo", "ls", "pwd", "set", "export", "mkdir", "env", "printenv", "date", "sleep", "true", "nvidia-smi", "pip"}
-    | {"pip3", "conda", "mamba", "apt", "apt-get", "which", "hostname", "ulimit", "df", "free", "chmod", "source", "."}
+    | {"pip3", "conda", "mamba", "apt", "apt-get", "which", "hostname", "ulimit", "df", "free", "chmod"}
     | {"cat", "head", "tail", "tee", "test", "["}
 )
 
@@ -121,6 +121,7 @@ def invocations(command: Template) -> tuple[Invocation, ...]:
         started = _started(words)
         if started is not None:
             found.append(replace(started, folder=folder, first=first))
+            first = first and started.python
         elif name not in _HARMLESS:
             first = False
     return tuple(found)
