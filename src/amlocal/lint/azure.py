@@ -61,7 +61,7 @@ def refusals(kind: Kind, root: Located, path: Path, overrides: Sequence[str] = (
     params = [{key: set_value(value)} for key, _, value in (text.partition("=") for text in overrides)]
     with quiet():
         try:
-            loaded = getattr(loaders, _LOADERS[kind])(path, params_override=params)
+            loaded = getattr(loaders, _loader(kind, root))(path, params_override=params)
         # These are what the loaders let through; a wrong file may end in any of them.
         except (AzureError, MarshmallowError, TypeError, ValueError, KeyError, AttributeError, OSError) as error:
             found = list(_from_error(error, root))
@@ -70,6 +70,15 @@ def refusals(kind: Kind, root: Located, path: Path, overrides: Sequence[str] = (
             for key, text in validation_messages(loaded).items() if kind is Kind.JOB else ():
                 found.append(Problem(_place(root, key.split(".")), RULE, f"{key}: {_clean(text)}"))
     return [problem for problem in found if not _OURS.search(problem.message)]
+
+
+def _loader(kind: Kind, root: Located) -> str:
+    """Name the loading function; batch deployments have one for each of their types."""
+    stated = _child(root, "type")
+    by_type = {"model": "load_model_batch_deployment", "pipeline": "load_pipeline_component_batch_deployment"}
+    if kind is Kind.BATCH_DEPLOYMENT and stated is not None:
+        return by_type.get(str(stated.value), _LOADERS[kind])
+    return _LOADERS[kind]
 
 
 def _from_error(error: BaseException, root: Located) -> Iterator[Problem]:

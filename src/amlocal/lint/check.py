@@ -97,10 +97,13 @@ def lint_file(
             problems += rule.document(Document(kind, root))
     not_here = [problem for problem in problems if problem.rule in NOT_HERE]
     problems = [problem for problem in problems if problem.rule not in NOT_HERE]
-    if all(problem.warning for problem in problems):
+    errors = {problem.place for problem in problems if not problem.warning}
+    # After an error of a job, azure-ai-ml says the same thing elsewhere and in other words.
+    if not errors or kind not in {Kind.JOB, Kind.COMPONENT}:
         from amlocal.lint.azure import refusals
 
-        problems += refusals(kind, root, path, overrides)
+        said = {*errors, root.place} if errors else errors
+        problems += [refusal for refusal in refusals(kind, root, path, overrides) if refusal.place not in said]
     not_here += plan.job.unresolved if plan is not None else ()
     return Findings(
         tuple(suppressed(dict.fromkeys(problems), (path,), NAMES)),

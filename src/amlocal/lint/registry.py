@@ -85,6 +85,13 @@ RULES: tuple[Rule, ...] = (
         kinds=(Kind.JOB,),
     ),
     Rule(
+        "job-name",
+        _WARNING,
+        "a job or experiment name with characters that Azure does not take",
+        document=command.job_name,
+        kinds=(Kind.JOB,),
+    ),
+    Rule(
         "component-name",
         _WARNING,
         "a component name that cannot be registered",

@@ -80,6 +80,8 @@ def _definition(node: Located, label: str, report: Report) -> Environment:
 
 
 def _conda_file(node: Located) -> Located:
+    if not isinstance(node.value, str):
+        raise UnreadableError(node.place, "type", f"conda_file must be a path or a mapping, found {plain(node)!r}")
     path = (node.place.file.parent / str(node.value).removeprefix("file:")).resolve()
     if not path.is_file():
         raise UnreadableError(node.place, "missing-file", f"conda file {shown(path)} does not exist")

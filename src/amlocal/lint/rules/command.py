@@ -12,6 +12,8 @@ from amlocal.reader.source import Problem, plain
 
 # azure-ai-ml's PythonFuncNameStr, which ``az ml component create`` holds names to.
 _COMPONENT_NAME = re.compile(r"[a-z][a-z\d_]*")
+# Azure's rule for job names; dots are let through, as the service has taken them in experiment names.
+_JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}|\$\{\{name\}\}")
 
 
 def missing_environment(node: CommandNode) -> Iterator[Problem]:
@@ -37,6 +39,15 @@ def component_name(document: Document) -> Iterator[Problem]:
     if name is not None and isinstance(name.value, str) and not _COMPONENT_NAME.fullmatch(name.value):
         message = f"component name {name.value!r}: to register it, use lower-case letters, digits and underscores"
         yield Problem(name.place, "component-name", message, True)
+
+
+def job_name(document: Document) -> Iterator[Problem]:
+    """Names of jobs and experiments are letters, digits, dashes and underscores, at most 255 of them."""
+    for key in ("name", "experiment_name"):
+        node = child(document.root, key)
+        if node is not None and isinstance(node.value, str) and not _JOB_NAME.fullmatch(node.value):
+            message = f"{key} {node.value!r}: expected at most 255 letters, digits, dashes and underscores"
+            yield Problem(node.place, "job-name", message, True)
 
 
 def missing_compute(document: Document) -> Iterator[Problem]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
-from amlocal.lint.script.call import Misfit, misfits
+from amlocal.lint.script.call import Misfit
 from amlocal.lint.script.metrics import logged
 from amlocal.lint.script.shell import Word
 from amlocal.lint.script.step import ScriptCall, ScriptedStep
-from amlocal.reader.expressions import Kind, Reference
+from amlocal.reader.expressions import Kind
 from amlocal.reader.model import LiteralBinding
 from amlocal.reader.section import suggestion
 from amlocal.reader.source import Place, Problem, line_of, shown
@@ -49,7 +49,7 @@ def _missing_module(scripted: ScriptedStep, call: ScriptCall) -> Iterator[Proble
 
 def unknown_argument(scripted: ScriptedStep) -> Iterator[Problem]:
     """A script takes every argument that the command gives it."""
-    for call, misfit in _misfits(scripted):
+    for call, misfit in scripted.misfits:
         if misfit.kind == "unknown" and call.interface is not None and not call.interface.outside:
             if call.interface.open and misfit.text.lstrip("-").replace("-", "_") in _words(call.interface.texts):
                 continue
@@ -64,7 +64,7 @@ def _words(texts: Iterable[str]) -> set[str]:
 
 def argument_usage(scripted: ScriptedStep) -> Iterator[Problem]:
     """An argument gets as many values as the script takes for it."""
-    for call, misfit in _misfits(scripted):
+    for call, misfit in scripted.misfits:
         if misfit.kind == "usage" and call.interface is not None:
             message = f"{_name(call)}: {misfit.text}"
             yield Problem(_place(scripted, misfit), "argument-usage", message, call.interface.open)
@@ -72,7 +72,7 @@ def argument_usage(scripted: ScriptedStep) -> Iterator[Problem]:
 
 def missing_argument(scripted: ScriptedStep) -> Iterator[Problem]:
     """The command gives every argument that the script requires."""
-    for call, misfit in _misfits(scripted):
+    for call, misfit in scripted.misfits:
         if misfit.kind == "missing":
             message = f"{_name(call)} requires {misfit.text}, which the command does not always give"
             yield Problem(_place(scripted, misfit, _target(call)), "missing-argument", message)
@@ -80,7 +80,7 @@ def missing_argument(scripted: ScriptedStep) -> Iterator[Problem]:
 
 def argument_value(scripted: ScriptedStep) -> Iterator[Problem]:
     """A plain value is one that the script's ``type`` and ``choices`` take."""
-    for call, misfit in _misfits(scripted):
+    for call, misfit in scripted.misfits:
         if misfit.kind == "value":
             place = _place(scripted, misfit)
             word = misfit.word
@@ -126,26 +126,6 @@ def metric_not_logged(scripted: ScriptedStep) -> Iterator[Problem]:
     elif found.other.endswith("worked out"):
         message = f"{scripts} names {metric!r} nowhere{logs}, but {found.other}"
         yield Problem(place, "metric-not-logged", message, True)
-
-
-def _misfits(scripted: ScriptedStep) -> Iterator[tuple[ScriptCall, Misfit]]:
-    values = _values(scripted)
-    specs = scripted.step.node.component.inputs
-    texts = {Reference(Kind.INPUT, name) for name, spec in specs.items() if spec.type in {None, "string"}}
-    for call in scripted.calls:
-        if call.interface is not None:
-            for misfit in misfits(call.interface, call.invocation.arguments, values, texts):
-                yield call, misfit
-
-
-def _values(scripted: ScriptedStep) -> Mapping[Reference, str]:
-    sweep = scripted.step.node.sweep
-    swept = sweep.search_space if sweep else {}
-    return {
-        Reference(Kind.INPUT, name): str(source.value)
-        for name, source in scripted.step.inputs.items()
-        if isinstance(source, LiteralBinding) and name not in swept
-    }
 
 
 def _name(call: ScriptCall) -> str:

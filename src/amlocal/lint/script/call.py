@@ -51,7 +51,7 @@ class _AnyOf(tuple[Any, ...]):
         return (isinstance(value, str) and _PLACEHOLDER in value) or super().__contains__(value)
 
 
-def misfits(
+def misfits_of(
     interface: Interface, words: Sequence[Word], values: Mapping[Reference, str], several: Set[Reference] = frozenset()
 ) -> Iterator[Misfit]:
     """Find what of a command line a script would refuse.
