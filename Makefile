@@ -25,7 +25,7 @@ export AMLOCAL_HOME ?= .amlocal
 JOB := finetune-$(shell date -u +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test acceptance bench-engine chaos public-jobs lint format validate sample clean
+.PHONY: help setup run stop test acceptance bench-engine chaos public-jobs mutants lint format validate sample clean
 
 help: ## Show this help
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
@@ -73,6 +73,9 @@ bench-engine: setup ## Measure amlocal's own cost, beside Kubeflow Pipelines' lo
 
 chaos: setup ## Kill amlocal and its steps at a hundred random points
 	AMLOCAL_CHAOS_ROUNDS=100 $(BIN)/pytest --timeout 3600 tests/amlocal/run/test_chaos.py
+
+mutants: setup ## Plant bugs into the gate and see that the tests notice each
+	$(BIN)/python benchmarks/mutants.py
 
 lint: setup ## Check style, types and YAML
 	$(BIN)/ruff check .

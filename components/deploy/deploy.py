@@ -14,13 +14,15 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from finetune.errors import InputError
 from finetune.files import folder_sha256
-from finetune.registration import MODEL_DIGEST_TAG, PROMOTED, VERDICT_TAG, read_registration
+from finetune.registration import MODEL_DIGEST_TAG, PROMOTED, VERDICT_DIGEST_TAG, VERDICT_TAG, read_registration
 from finetune.stage import parse_arguments, run_stage
+from finetune.verdict import check_valid
 from finetune.workspace import ModelVersion, check_endpoint_name, connect, download_model
 
 LOGGER = logging.getLogger(__name__)
@@ -40,10 +42,11 @@ class DeployArguments:
 
 @dataclass(frozen=True)
 class Target:
-    """The version to roll out and the digest it has to have, where one is known beforehand."""
+    """The version to roll out, and the digests it and its verdict have to have, where known beforehand."""
 
     model: ModelVersion
-    model_sha256: str | None
+    model_sha256: str | None = None
+    verdict_sha256: str | None = None
 
 
 def main(argv: Sequence[str]) -> None:
@@ -77,7 +80,8 @@ def choose_target(arguments: DeployArguments) -> tuple[Target | None, tuple[str,
     """Return what to roll out, or None and the reasons why nothing is.
 
     Raises:
-        InputError: neither or both ways of naming a version are used, or the version is not exact.
+        InputError: neither or both ways of naming a version are used, the version is not exact, or the registration's
+            verdict is too old. A version that a person names has no age: going back to an old one must be possible.
     """
     named = (arguments.model_name, arguments.model_version)
     if arguments.registration is not None and any(named):
@@ -86,9 +90,10 @@ def choose_target(arguments: DeployArguments) -> tuple[Target | None, tuple[str,
         registration = read_registration(Path(arguments.registration))
         if registration.model is None:
             return None, registration.reasons
-        target = Target(registration.model, registration.model_sha256)
+        check_valid(Path(arguments.registration), registration.valid_until, datetime.now(UTC))
+        target = Target(registration.model, registration.model_sha256, registration.verdict_sha256)
     elif arguments.model_name is not None and arguments.model_version is not None:
-        target = Target(ModelVersion(arguments.model_name, arguments.model_version), None)
+        target = Target(ModelVersion(arguments.model_name, arguments.model_version))
     else:
         raise InputError("expected --registration, or --model_name with --model_version")
     if not target.model.version.isdecimal():
@@ -113,6 +118,11 @@ def check_registered(tags: dict[str, str], target: Target, content_sha256: str) 
     if len(set(digests.values())) != 1:
         said = ", ".join(f"{source} {digest}" for source, digest in digests.items())
         raise InputError(f"{target.model}: the model digests disagree: {said}")
+    if target.verdict_sha256 not in (None, tags.get(VERDICT_DIGEST_TAG)):
+        raise InputError(
+            f"{target.model}: the registration's verdict is {target.verdict_sha256}; "
+            f"the version was registered with {tags.get(VERDICT_DIGEST_TAG)}"
+        )
 
 
 def _deploy(target: Target, arguments: DeployArguments, journal: Any) -> None:

@@ -10,7 +10,7 @@ Example:
 
 import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,24 +18,36 @@ from pathlib import Path
 import mlflow
 import numpy as np
 
+from finetune.comparison import Answers, compare, compare_slices, paired_test, slices
 from finetune.data.manifest import read_manifest
 from finetune.errors import InputError
-from finetune.evaluation import Predictions, check_trained_on, label_ids, predict, predictions_frame, read_test_rows
-from finetune.files import folder_sha256, write_json
-from finetune.gate import Evidence, UnusableChampion, read_policy
-from finetune.metrics.classification import (
-    CLASSIFICATION_METRICS,
-    LOWER_IS_BETTER,
-    classification_metrics,
-    majority_class_metrics,
-    per_label_metrics,
+from finetune.evaluation import (
+    Predictions,
+    check_trained_on,
+    choose_test_rows,
+    label_ids,
+    model_megabytes,
+    predict,
+    predictions_frame,
+    read_test_rows,
 )
+from finetune.files import folder_sha256, write_json
+from finetune.gate import Champion, Evidence, UnusableChampion
+from finetune.metrics.classification import classification_metrics, majority_class_metrics, per_label_metrics
+from finetune.metrics.known import KNOWN_METRICS, LESS_IS_BETTER
+from finetune.policy import GatePolicy, read_policy
 from finetune.stage import parse_arguments, run_stage
-from finetune.verdict import CHALLENGER, CHAMPION, METRICS_FILE, PREDICTIONS_FILE, write_verdict
+from finetune.verdict import (
+    CHALLENGER,
+    METRICS_FILE,
+    PREDICTIONS_FILE,
+    Serving,
+    describe_evidence,
+    write_verdict,
+)
 from finetune.workspace import ModelVersion, check_endpoint_name, connect, download_model, serving_model
 
 LOGGER = logging.getLogger(__name__)
-Measure = Callable[[Path, str], tuple[Evidence, Predictions]]
 
 
 @dataclass(frozen=True)
@@ -52,12 +64,11 @@ class EvaluateArguments:
 
 
 @dataclass(frozen=True)
-class Champion:
-    """The serving model and what came of measuring it."""
+class Measured:
+    """A model's figures and answers."""
 
-    version: ModelVersion
-    evidence: Evidence | UnusableChampion
-    predictions: Predictions | None
+    evidence: Evidence
+    predictions: Predictions
 
 
 def main(argv: Sequence[str]) -> None:
@@ -66,56 +77,67 @@ def main(argv: Sequence[str]) -> None:
     dataset, output, policy_path = map(Path, (arguments.dataset, arguments.evaluation, arguments.gate_policy))
     if arguments.endpoint_name is not None:
         check_endpoint_name(arguments.endpoint_name)
-    policy = read_policy(policy_path, CLASSIFICATION_METRICS, LOWER_IS_BETTER)
+    policy = read_policy(policy_path, KNOWN_METRICS, LESS_IS_BETTER)
     manifest = read_manifest(dataset)
-    frame = read_test_rows(dataset, manifest)
+    split, test_sha256 = read_test_rows(dataset, manifest), manifest.splits["test"].sha256
+    frame, rows = choose_test_rows(split, test_sha256, policy.test_rows_seen_in_train == "subtract")
     true = label_ids(frame, manifest.labels)
-    test_sha256 = manifest.splits["test"].sha256
 
-    def measure(folder: Path, name: str) -> tuple[Evidence, Predictions]:
+    def measure(folder: Path, name: str) -> Measured:
         predictions = predict(folder, frame, manifest)
         metrics = classification_metrics(manifest.labels, true, predictions.probabilities)
-        return Evidence(folder_sha256(folder), test_sha256, metrics, name), predictions
+        cost = {"latency_p95_ms": predictions.latency_p95_ms, "model_megabytes": model_megabytes(folder)}
+        return Measured(Evidence(folder_sha256(folder), test_sha256, {**metrics, **cost}, name), predictions)
 
     check_trained_on(Path(arguments.model), manifest)
-    challenger, predictions = measure(Path(arguments.model), CHALLENGER)
+    challenger = measure(Path(arguments.model), CHALLENGER)
     champion = _measure_champion(arguments.endpoint_name, measure)
+    serving: Serving | None = None
+    old: Predictions | None = None
+    if champion is not None and isinstance(champion[1], Measured):
+        old = champion[1].predictions
+        answers = Answers(manifest.labels, true, challenger.predictions.probabilities, old.probabilities)
+        masks = slices(frame, manifest.text_columns)
+        serving = champion[0], _compare(champion[1].evidence, answers, masks, policy)
+    elif champion is not None:
+        serving = champion[0], champion[1]
 
     output.mkdir(parents=True, exist_ok=True)
+    evidence = describe_evidence(challenger.evidence, serving, rows)
     train_counts = list(manifest.splits["train"].labels.values())
-    measured = {
-        CHALLENGER: dict(challenger.metrics),
-        "majority_class": majority_class_metrics(manifest.labels, train_counts, true),
-    }
-    if champion is not None and isinstance(champion.evidence, Evidence):
-        measured[CHAMPION] = dict(champion.evidence.metrics)
+    evidence["metrics"]["majority_class"] = majority_class_metrics(manifest.labels, train_counts, true)
     write_json(
         output / METRICS_FILE,
         {
             "task": manifest.task,
             "rows": len(frame),
-            "test_sha256": test_sha256,
-            "metrics": measured,
-            "labels": per_label_metrics(manifest.labels, true, predictions.predicted),
+            **evidence,
+            "labels": per_label_metrics(manifest.labels, true, challenger.predictions.predicted),
         },
     )
-    predictions_frame(frame, manifest.labels, predictions, champion.predictions if champion else None).to_parquet(
+    predictions_frame(frame, manifest.labels, challenger.predictions, old).to_parquet(
         output / PREDICTIONS_FILE, index=False
     )
     # Written last: a folder with a verdict is a whole evaluation.
-    verdict = write_verdict(
-        output,
-        challenger,
-        (champion.version, champion.evidence) if champion else None,
-        policy,
-        policy_path,
-        datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-    _log(measured, verdict.promoted)
+    verdict = write_verdict(output, policy, policy_path, datetime.now(UTC))
+    _log(evidence["metrics"], verdict.promoted)
     LOGGER.info("%s: %s", "promoted" if verdict.promoted else "not promoted", "; ".join(verdict.reasons))
 
 
-def _measure_champion(endpoint_name: str | None, measure: Measure) -> Champion | None:
+def _compare(evidence: Evidence, answers: Answers, masks: Mapping[str, np.ndarray], policy: GatePolicy) -> Champion:
+    LOGGER.info("comparing on %d rows, resampling them for the intervals", len(answers.true))
+    return Champion(
+        evidence,
+        compare(policy.primary_metric, answers, policy.confidence),
+        *paired_test(policy.primary_metric, answers),
+        compare_slices(masks, answers, policy.confidence),
+    )
+
+
+def _measure_champion(
+    endpoint_name: str | None, measure: Callable[[Path, str], Measured]
+) -> tuple[ModelVersion, Measured | UnusableChampion] | None:
+    """Measure the model that serves now; None when none does."""
     if endpoint_name is None:
         return None
     client = connect()
@@ -126,10 +148,9 @@ def _measure_champion(endpoint_name: str | None, measure: Measure) -> Champion |
     LOGGER.info("the champion is %s, serving at %s", version, endpoint_name)
     with tempfile.TemporaryDirectory() as temporary:
         try:
-            evidence, predictions = measure(download_model(client, version, Path(temporary)), str(version))
+            return version, measure(download_model(client, version, Path(temporary)), str(version))
         except InputError as error:
-            return Champion(version, UnusableChampion(str(version), str(error)), None)
-    return Champion(version, evidence, predictions)
+            return version, UnusableChampion(str(version), str(error))
 
 
 def _log(measured: dict[str, dict[str, float]], promoted: bool) -> None:

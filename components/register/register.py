@@ -12,16 +12,24 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from finetune.data.manifest import DatasetManifest, read_manifest
-from finetune.files import folder_sha256, read_json
-from finetune.gate import read_policy
-from finetune.metrics.classification import CLASSIFICATION_METRICS, LOWER_IS_BETTER
-from finetune.registration import MODEL_DIGEST_TAG, PROMOTED, VERDICT_TAG, Registration, write_registration
+from finetune.files import file_sha256, folder_sha256, read_json
+from finetune.metrics.known import KNOWN_METRICS, LESS_IS_BETTER
+from finetune.policy import read_policy
+from finetune.registration import (
+    MODEL_DIGEST_TAG,
+    PROMOTED,
+    VERDICT_DIGEST_TAG,
+    VERDICT_TAG,
+    Registration,
+    write_registration,
+)
 from finetune.stage import parse_arguments, run_stage
-from finetune.verdict import METRICS_FILE, verify_verdict
+from finetune.verdict import METRICS_FILE, VERDICT_FILE, verify_verdict
 from finetune.workspace import ModelVersion, connect
 
 LOGGER = logging.getLogger(__name__)
@@ -45,20 +53,24 @@ def main(argv: Sequence[str]) -> None:
     arguments = parse_arguments(RegisterArguments, argv, __doc__)
     model, evaluation, output = map(Path, (arguments.model, arguments.evaluation, arguments.registration))
     policy_path = Path(arguments.gate_policy)
-    policy = read_policy(policy_path, CLASSIFICATION_METRICS, LOWER_IS_BETTER)
+    policy = read_policy(policy_path, KNOWN_METRICS, LESS_IS_BETTER)
     manifest = read_manifest(Path(arguments.dataset))
     digest = folder_sha256(model)
-    verdict = verify_verdict(evaluation, digest, manifest.splits["test"].sha256, policy, policy_path)
+    test_sha256 = manifest.splits["test"].sha256
+    verdict = verify_verdict(evaluation, digest, test_sha256, policy, policy_path, datetime.now(UTC))
     reasons = tuple(verdict["reasons"])
     metrics = read_json(evaluation / METRICS_FILE, "the metrics that evaluate writes")
     if not verdict["promoted"]:
         LOGGER.info("not registered: %s", "; ".join(reasons))
         write_registration(output, Registration(False, reasons))
         return
-    tags = lineage_tags(verdict, metrics, manifest, arguments.commit)
+    verdict_sha256 = file_sha256(evaluation / VERDICT_FILE)
+    tags = {**lineage_tags(verdict, metrics, manifest, arguments.commit), VERDICT_DIGEST_TAG: verdict_sha256}
     version = _register(model, arguments.model_name, tags)
     LOGGER.info("registered %s", version)
-    write_registration(output, Registration(True, reasons, version, digest, tags))
+    write_registration(
+        output, Registration(True, reasons, version, digest, verdict_sha256, verdict["valid_until"], tags)
+    )
 
 
 def lineage_tags(
@@ -76,13 +88,17 @@ def lineage_tags(
         "commit": commit,
         "champion": f"{champion['name']}:{champion['version']}" if champion else "none",
         "policy_sha256": verdict["policy_sha256"],
+        "verdict_valid_until": verdict["valid_until"],
         **{f"{split}_sha256": summary.sha256 for split, summary in manifest.splits.items()},
         **{f"test_{name}": f"{value:.6f}" for name, value in figures.items()},
     }
 
 
 def _register(model: Path, name: str, tags: dict[str, str]) -> ModelVersion:
-    """Register a model, or return the version that holds it already: a step run again registers nothing twice."""
+    """Register a model, or return the version that holds it already: a step run again registers nothing twice.
+
+    That version then carries the new verdict's tags, as the registration does.
+    """
     from azure.ai.ml.constants import AssetTypes
     from azure.ai.ml.entities import Model
 
@@ -91,6 +107,9 @@ def _register(model: Path, name: str, tags: dict[str, str]) -> ModelVersion:
         said = known.tags or {}
         if all(said.get(tag) == tags[tag] for tag in (MODEL_DIGEST_TAG, VERDICT_TAG)):
             LOGGER.info("%s:%s holds this model already", known.name, known.version)
+            if said != tags:
+                known.tags = tags
+                client.models.create_or_update(known)
             return ModelVersion(known.name, str(known.version))
     registered = client.models.create_or_update(
         Model(path=str(model), type=AssetTypes.MLFLOW_MODEL, name=name, tags=tags)

@@ -1,18 +1,24 @@
 """Measuring models on the untouched test split, through the interface that serves them."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from safetensors import SafetensorError
 
-from finetune.data.manifest import LABEL, TEST_FILE, DatasetManifest, examples_sha256
+from finetune.data.manifest import LABEL, SEEN_IN_TRAIN, TEST_FILE, DatasetManifest, examples_sha256
 from finetune.errors import InputError
+from finetune.gate import TestRows
 
 _FAILURES_OF_MODEL_CODE = (OSError, ImportError, ValueError, RuntimeError, LookupError, AttributeError, TypeError)
 """A model folder brings its own code, which may be older than this; how it fails is not ours to choose."""
+
+
+_TIMED_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,8 @@ class Predictions:
     """Label ids, shape (n,)."""
     probabilities: np.ndarray
     """Shape (n, labels), in the data set's label order."""
+    latency_p95_ms: float
+    """Milliseconds that the model takes for one row, 95th percentile over up to 32 rows, on this machine."""
 
 
 def read_test_rows(dataset: Path, manifest: DatasetManifest) -> pd.DataFrame:
@@ -41,7 +49,36 @@ def read_test_rows(dataset: Path, manifest: DatasetManifest) -> pd.DataFrame:
         raise InputError(
             f"{path}: the rows' sha256 is {found}, expected {expected}: the test split was changed after prep"
         )
+    summary, marks = manifest.splits["test"], frame.get(SEEN_IN_TRAIN, pd.Series(dtype=str)).value_counts()
+    counts = {mark: int(marks.get(mark, 0)) for mark in ("exact", "normalised", "no")}
+    expected_counts = {"exact": summary.seen_in_train, "normalised": summary.nearly_seen_in_train}
+    expected_counts["no"] = summary.rows - sum(expected_counts.values())
+    if counts != expected_counts:
+        raise InputError(
+            f"{path}: its column {SEEN_IN_TRAIN} counts {counts}, expected {expected_counts}: it was changed after prep"
+        )
     return frame
+
+
+def choose_test_rows(frame: pd.DataFrame, sha256: str, subtract: bool) -> tuple[pd.DataFrame, TestRows]:
+    """Leave test rows that occur in train out, where the policy says so.
+
+    Args:
+        frame: the whole test split.
+        sha256: its digest.
+        subtract: leave them out; else they stay and are counted.
+
+    Raises:
+        InputError: a label has no row left.
+    """
+    seen = frame[SEEN_IN_TRAIN] != "no"
+    if not subtract:
+        return frame, TestRows(sha256, len(frame), int(seen.sum()))
+    kept = frame[~seen].reset_index(drop=True)
+    gone = sorted(set(frame[LABEL]) - set(kept[LABEL]))
+    if gone:
+        raise InputError(f"test rows that occur in train were left out; none is left of the labels {', '.join(gone)}")
+    return kept, TestRows(sha256, len(kept), 0, int(seen.sum()))
 
 
 def check_trained_on(folder: Path, manifest: DatasetManifest) -> None:
@@ -86,8 +123,10 @@ def predict(folder: Path, frame: pd.DataFrame, manifest: DatasetManifest) -> Pre
     if sorted(columns) != sorted(manifest.text_columns):
         raise InputError(f"{folder}: it takes the columns {columns}; the data set has {list(manifest.text_columns)}")
     try:
-        answer = model.predict(frame[list(manifest.text_columns)])
+        texts = frame[list(manifest.text_columns)]
+        answer = model.predict(texts)
         probabilities = np.asarray(answer["probabilities"].tolist(), dtype=np.float64)
+        latency = _latency_p95_ms(model, texts)
     except (mlflow.MlflowException, *_FAILURES_OF_MODEL_CODE) as error:
         raise InputError(f"{folder}: does not answer the test rows: {error!r}") from error
     if probabilities.shape != (len(frame), len(labels)) or not np.isfinite(probabilities).all():
@@ -95,7 +134,21 @@ def predict(folder: Path, frame: pd.DataFrame, manifest: DatasetManifest) -> Pre
     if (probabilities < 0).any() or not np.allclose(probabilities.sum(axis=1), 1, atol=1e-4):
         raise InputError(f"{folder}: the probabilities of a row are negative or do not sum to 1")
     probabilities = probabilities[:, [labels.index(label) for label in manifest.labels]]
-    return Predictions(probabilities.argmax(axis=1), probabilities)
+    return Predictions(probabilities.argmax(axis=1), probabilities, latency)
+
+
+def _latency_p95_ms(model: Any, texts: pd.DataFrame) -> float:
+    seconds = []
+    for row in range(min(_TIMED_ROWS, len(texts))):
+        started = time.perf_counter()
+        model.predict(texts.iloc[[row]])
+        seconds.append(time.perf_counter() - started)
+    return float(np.quantile(seconds, 0.95) * 1000)
+
+
+def model_megabytes(folder: Path) -> float:
+    """Return the size of a model folder in millions of bytes."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 
 def label_ids(frame: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:

@@ -1,36 +1,30 @@
-"""The promotion gate: (challenger, champion, policy) → verdict. Pure; no file, no clock, no network.
+"""The promotion gate: (challenger, champion, policy) → verdict. Pure; no file, no clock, no network, no chance.
 
 A model is promoted only if every check passes. What is missing, not a number, or measured on other rows fails its
 check: there is no path on which an absent figure counts as a good one.
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
-import yaml
-
-from finetune.errors import InputError
-
-POLICY_KEYS = {"primary_metric", "minimum", "maximum", "minimum_improvement", "without_champion"}
+from finetune.policy import GatePolicy
 
 
 @dataclass(frozen=True)
-class GatePolicy:
-    """The contents of gate.yml: what it takes to be promoted."""
+class TestRows:
+    """The rows that models were measured on."""
 
-    primary_metric: str
-    """The metric that challenger and champion are compared by; more is better."""
-    minimum: Mapping[str, float]
-    """Metric → the least value that passes."""
-    maximum: Mapping[str, float]
-    """Metric → the greatest value that passes."""
-    minimum_improvement: float
-    """How much better than the champion the challenger has to be, in the primary metric's units; above 0."""
-    without_champion: Literal["promote", "reject"]
-    """What happens when no model serves yet and the challenger passes the limits."""
+    __test__ = False  # pytest takes it for a test class otherwise
+
+    sha256: str
+    """Digest of the whole test split."""
+    rows: int
+    """Rows measured."""
+    seen_in_train: int
+    """Of these, rows whose texts occur in train, to the letter or but for case and punctuation."""
+    subtracted: int = 0
+    """Rows of the split that were left out because they occur in train."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +37,34 @@ class Evidence:
     metrics: Mapping[str, float]
     name: str
     """For reasons, such as "customer-messages:3"."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Challenger minus champion on the same rows, in one metric, with the interval that resampling the rows gives."""
+
+    metric: str
+    rows: int
+    value: float
+    low: float
+    high: float
+    confidence: float
+    """Of the interval from low to high, as in the policy."""
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The serving model's figures, and how the challenger's differ from them."""
+
+    evidence: Evidence
+    difference: Difference
+    """In the policy's primary metric."""
+    test: str
+    """Name of the paired test."""
+    p_value: float
+    """Probability of a difference at least as large, were the two models exchangeable; two-sided."""
+    slices: Mapping[str, Difference] = field(default_factory=dict)
+    """Accuracy in parts of the test rows, by the part's name."""
 
 
 @dataclass(frozen=True)
@@ -80,16 +102,19 @@ class Verdict:
         return failed or tuple(check.reason for check in self.checks)
 
 
-def decide(challenger: Evidence, champion: Evidence | UnusableChampion | None, policy: GatePolicy) -> Verdict:
+def decide(
+    challenger: Evidence, champion: Champion | UnusableChampion | None, rows: TestRows, policy: GatePolicy
+) -> Verdict:
     """Decide whether the challenger takes the champion's place.
 
     Args:
         challenger: the new model's figures.
         champion: the serving model's, measured on the same rows; or why it could not be measured; None when nothing
             serves.
+        rows: what they were measured on.
         policy: what it takes.
     """
-    checks = [*_limit_checks(challenger, policy)]
+    checks = [*_limit_checks(challenger, policy), _rows_check(challenger, rows, policy)]
     if champion is None:
         checks.append(_without_champion(policy))
     elif isinstance(champion, UnusableChampion):
@@ -98,6 +123,7 @@ def decide(challenger: Evidence, champion: Evidence | UnusableChampion | None, p
         )
     else:
         checks.append(_comparison(challenger, champion, policy))
+        checks.extend(_slice_checks(champion.slices, policy))
     return Verdict(tuple(checks))
 
 
@@ -118,97 +144,115 @@ def _limit_checks(challenger: Evidence, policy: GatePolicy) -> Iterator[Check]:
             yield Check(f"maximum {metric}", value <= bound, f"{metric} {value:.4f} {sign} {bound:g} (maximum)")
 
 
+def _rows_check(challenger: Evidence, rows: TestRows, policy: GatePolicy) -> Check:
+    name = "test rows"
+    if challenger.test_sha256 != rows.sha256:
+        return Check(name, False, "the challenger was measured on other rows than the test split's")
+    if rows.rows < 1:
+        return Check(name, False, "no test row is left to measure on")
+    left_out = f"; {rows.subtracted} more occur in train and were left out" if rows.subtracted else ""
+    if rows.seen_in_train == 0:
+        return Check(name, True, f"{rows.rows} test rows, none of which occurs in train{left_out}")
+    return Check(
+        name,
+        policy.test_rows_seen_in_train == "accept",
+        f"{rows.seen_in_train} of {rows.rows} test rows occur in train{left_out}; "
+        f"the policy says {policy.test_rows_seen_in_train}",
+    )
+
+
 def _without_champion(policy: GatePolicy) -> Check:
     if policy.without_champion == "promote":
         return Check("champion", True, "no model serves yet; the policy promotes the first one that passes its limits")
     return Check("champion", False, "no model serves yet, and the policy does not promote without a champion")
 
 
-def _comparison(challenger: Evidence, champion: Evidence, policy: GatePolicy) -> Check:
-    name, metric = "improvement over the champion", policy.primary_metric
-    if challenger.model_sha256 == champion.model_sha256:
-        return Check(name, False, f"this is the model that serves already ({champion.name})")
-    if challenger.test_sha256 != champion.test_sha256:
-        return Check(name, False, f"challenger and champion {champion.name} were measured on different test rows")
-    new, old = _figure(challenger, metric), _figure(champion, metric)
-    if new is None:
-        return _missing(challenger, metric)
-    if old is None:
-        return _missing(champion, metric)
-    gain = new - old
-    # Rounded to what the figures can carry, so that 0.91 - 0.90 meets a required 0.01.
-    passed = round(gain, 9) >= policy.minimum_improvement
+def _comparison(challenger: Evidence, champion: Champion, policy: GatePolicy) -> Check:
+    name, metric, old = "against the champion", policy.primary_metric, champion.evidence
+    if challenger.model_sha256 == old.model_sha256:
+        return Check(name, False, f"this is the model that serves already ({old.name})")
+    if challenger.test_sha256 != old.test_sha256:
+        return Check(name, False, f"challenger and champion {old.name} were measured on different test rows")
+    new_figure, old_figure = _figure(challenger, metric), _figure(old, metric)
+    if new_figure is None or old_figure is None:
+        return _missing(challenger if new_figure is None else old, metric)
+    difference = champion.difference
+    wrong = _unsound(difference, policy, metric)
+    if wrong is not None:
+        return Check(name, False, wrong)
+    if not math.isclose(difference.value, new_figure - old_figure, abs_tol=1e-9):
+        return Check(name, False, f"the difference in {metric} is said to be {difference.value}; the figures disagree")
+    passed, needed = _requirement(difference, policy)
     return Check(
         name,
         passed,
-        f"{metric} {new:.4f} against the champion's {old:.4f} ({champion.name}): {gain:+.4f}, "
-        f"{'meets' if passed else 'short of'} the required {policy.minimum_improvement:+g}",
+        f"{metric} {new_figure:.4f} against the champion's {old_figure:.4f} ({old.name}): {_quoted(difference)}, "
+        f"{champion.test} p = {champion.p_value:.2g}; {'meets' if passed else 'short of'} {needed}",
     )
+
+
+def _requirement(difference: Difference, policy: GatePolicy) -> tuple[bool, str]:
+    if policy.required == "non_inferior":
+        return difference.low >= -policy.margin, f"the required: interval above {-policy.margin:+g}"
+    # Rounded to what the figures can carry, so that 0.91 - 0.90 meets a required 0.01.
+    large_enough = round(difference.value, 9) >= policy.minimum_improvement
+    return (
+        large_enough and difference.low > 0,
+        f"the required: at least {policy.minimum_improvement:+g}, interval above 0",
+    )
+
+
+def _slice_checks(slices: Mapping[str, Difference], policy: GatePolicy) -> Iterator[Check]:
+    for name in policy.required_slices:
+        rows = slices[name].rows if name in slices else 0
+        if rows < policy.slice_minimum_rows:
+            message = f"slice {name!r} has {rows} test rows; the policy requires {policy.slice_minimum_rows}"
+            yield Check(f"slice {name}", False, message)
+    judged = {name: part for name, part in slices.items() if part.rows >= policy.slice_minimum_rows}
+    unsound = {name: wrong for name, part in judged.items() if (wrong := _unsound(part, policy, "accuracy"))}
+    for name, wrong in unsound.items():
+        yield Check(f"slice {name}", False, f"slice {name!r}: {wrong}")
+    worse = [name for name, part in judged.items() if name not in unsound and not part.low >= -policy.slice_margin]
+    for name in worse:
+        part = judged[name]
+        reason = f"slice {name!r}, {part.rows} rows: accuracy {_quoted(part)}"
+        yield Check(f"slice {name}", False, f"{reason}; required: interval above {-policy.slice_margin:+g}")
+    if not worse and not unsound:
+        lowest = min(judged, key=lambda name: judged[name].low, default=None)
+        found = f"no slice of at least {policy.slice_minimum_rows} rows ({len(judged)}) loses too much accuracy"
+        quoted = f"; lowest: {lowest}, {_quoted(judged[lowest])}" if lowest is not None else ""
+        yield Check("slices", True, found + quoted)
+
+
+def _unsound(difference: Difference, policy: GatePolicy, metric: str) -> str | None:
+    """Say what is wrong with a difference; None when it can be judged by."""
+    if difference.metric != metric:
+        return f"the difference is in {difference.metric}; expected {metric}"
+    if difference.confidence != policy.confidence:
+        return f"the interval has confidence {difference.confidence}; the policy says {policy.confidence}"
+    figures = (difference.low, difference.value, difference.high)
+    if not all(_is_finite(figure) for figure in figures):
+        return f"the difference is {difference.value} with interval {difference.low} to {difference.high}"
+    if difference.low > difference.high:
+        return f"the interval {difference.low} to {difference.high} is upside down"
+    return None
+
+
+def _quoted(difference: Difference) -> str:
+    interval = f"{difference.confidence * 100:g} % interval {difference.low:+.4f} to {difference.high:+.4f}"
+    return f"{difference.value:+.4f} ({interval})"
 
 
 def _figure(evidence: Evidence, metric: str) -> float | None:
     """Return a metric's value, or None when it is missing or not a finite number."""
     value = evidence.metrics.get(metric)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
+    return float(value) if value is not None and _is_finite(value) else None
+
+
+def _is_finite(value: object) -> bool:
+    return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
 
 
 def _missing(evidence: Evidence, metric: str) -> Check:
     found = evidence.metrics.get(metric, "nothing")
     return Check(f"has {metric}", False, f"{evidence.name}: found {found} for {metric}; expected a finite number")
-
-
-def read_policy(path: Path, known_metrics: Sequence[str], lower_is_better: Collection[str]) -> GatePolicy:
-    """Read gate.yml.
-
-    Args:
-        path: the file.
-        known_metrics: the metrics that evaluate measures; a policy may name no other.
-        lower_is_better: those of them that cannot be the primary metric, because a gain in them is a loss.
-
-    Raises:
-        InputError: the file is missing or broken, has an unknown key or metric, or a value of the wrong kind.
-    """
-    try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; expected the gate's policy") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {error}") from None
-    if not isinstance(value, dict) or set(value) != POLICY_KEYS:
-        found = ", ".join(map(str, value)) if isinstance(value, dict) else type(value).__name__
-        raise InputError(f"{path}: found {found}; expected exactly the keys {', '.join(sorted(POLICY_KEYS))}")
-    policy = GatePolicy(
-        primary_metric=value["primary_metric"],
-        minimum=_bounds(path, "minimum", value["minimum"]),
-        maximum=_bounds(path, "maximum", value["maximum"]),
-        minimum_improvement=_number(path, "minimum_improvement", value["minimum_improvement"]),
-        without_champion=value["without_champion"],
-    )
-    for metric in (policy.primary_metric, *policy.minimum, *policy.maximum):
-        if metric not in known_metrics:
-            raise InputError(f"{path}: unknown metric {metric!r}; expected one of {', '.join(known_metrics)}")
-    if policy.primary_metric in lower_is_better:
-        raise InputError(
-            f"{path}: primary_metric {policy.primary_metric!r}: less of it is better; expected one with more"
-        )
-    if policy.minimum_improvement <= 0:
-        raise InputError(f"{path}: minimum_improvement {policy.minimum_improvement}: expected a number above 0")
-    if policy.without_champion not in ("promote", "reject"):
-        raise InputError(f"{path}: without_champion {policy.without_champion!r}: expected promote or reject")
-    if not policy.minimum and not policy.maximum:
-        raise InputError(f"{path}: neither minimum nor maximum holds a limit; a first model would pass unseen")
-    return policy
-
-
-def _bounds(path: Path, key: str, value: Any) -> dict[str, float]:
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: {key} is {value!r}; expected metric: number pairs, or {{}}")
-    return {metric: _number(path, f"{key}.{metric}", bound) for metric, bound in value.items()}
-
-
-def _number(path: Path, key: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InputError(f"{path}: {key} is {value!r}; expected a finite number")
-    return float(value)

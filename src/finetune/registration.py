@@ -10,6 +10,7 @@ from finetune.workspace import ModelVersion
 
 MODEL_DIGEST_TAG = "model_sha256"
 VERDICT_TAG = "verdict"
+VERDICT_DIGEST_TAG = "verdict_sha256"
 PROMOTED = "promoted"
 
 
@@ -21,6 +22,10 @@ class Registration:
     reasons: tuple[str, ...]
     model: ModelVersion | None = None
     model_sha256: str | None = None
+    verdict_sha256: str | None = None
+    """Digest of the verdict.json that promoted it."""
+    valid_until: str | None = None
+    """ISO 8601; after that the verdict is too old to deploy by."""
     tags: Mapping[str, str] | None = None
 
 
@@ -42,9 +47,11 @@ def read_registration(path: Path) -> Registration:
     reasons = tuple(value.get("reasons", ()))
     if not registered:
         return Registration(False, reasons)
-    digest = value.get("model_sha256")
-    if not isinstance(model, dict) or not model.get("name") or not model.get("version") or not digest:
-        raise InputError(f"{path}: registered, but without model name, version and model_sha256")
-    return Registration(
-        True, reasons, ModelVersion(model["name"], model["version"]), digest, dict(value.get("tags") or {})
-    )
+    stated = [value.get(key) for key in ("model_sha256", "verdict_sha256", "valid_until")]
+    if not isinstance(model, dict) or not all([model.get("name"), model.get("version"), *stated]):
+        raise InputError(
+            f"{path}: registered, but without model name, version, model_sha256, verdict_sha256 and valid_until"
+        )
+    version = ModelVersion(model["name"], model["version"])
+    digest, verdict, valid_until = stated
+    return Registration(True, reasons, version, digest, verdict, valid_until, dict(value.get("tags") or {}))

@@ -1,13 +1,17 @@
 """`verdict.json`: the gate's answer with everything it follows from, so that others can work it out again."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import finetune
 from finetune.errors import InputError
 from finetune.files import file_sha256, read_json, write_json
-from finetune.gate import Evidence, GatePolicy, UnusableChampion, Verdict, decide
+from finetune.gate import Champion, Difference, Evidence, TestRows, UnusableChampion, Verdict, decide
+from finetune.policy import GatePolicy
 from finetune.workspace import ModelVersion
 
 METRICS_FILE = "metrics.json"
@@ -16,46 +20,61 @@ PREDICTIONS_FILE = "predictions.parquet"
 CHALLENGER = "challenger"
 CHAMPION = "champion"
 
+Serving = tuple[ModelVersion, Champion | UnusableChampion]
 
-def write_verdict(
-    evaluation: Path,
-    challenger: Evidence,
-    champion: tuple[ModelVersion, Evidence | UnusableChampion] | None,
-    policy: GatePolicy,
-    policy_path: Path,
-    decided_at: str,
-) -> Verdict:
-    """Let the gate decide and write verdict.json beside metrics.json, which has to be there.
+
+def describe_evidence(challenger: Evidence, serving: Serving | None, rows: TestRows) -> dict[str, Any]:
+    """Return what metrics.json says of the models: all that the gate decides by."""
+    metrics = {CHALLENGER: dict(challenger.metrics)}
+    described: dict[str, Any] = {"model_sha256": challenger.model_sha256, "test_rows": asdict(rows), "metrics": metrics}
+    described |= {"champion": None, "comparison": None}
+    if serving is not None:
+        version, champion = serving
+        identity = {"name": version.name, "version": version.version}
+        if isinstance(champion, UnusableChampion):
+            described["champion"] = {**identity, "unusable": champion.reason}
+        else:
+            metrics[CHAMPION] = dict(champion.evidence.metrics)
+            described["champion"] = {**identity, "model_sha256": champion.evidence.model_sha256}
+            comparison = asdict(champion)
+            comparison.pop("evidence")
+            described["comparison"] = comparison
+    return described
+
+
+def write_verdict(evaluation: Path, policy: GatePolicy, policy_path: Path, decided_at: datetime) -> Verdict:
+    """Let the gate decide by metrics.json, and write verdict.json beside it.
 
     Args:
-        evaluation: the folder.
-        challenger: the new model's figures.
-        champion: the serving model and its figures, or why there are none; None when nothing serves.
+        evaluation: the folder, with metrics.json and predictions.parquet.
         policy: what `policy_path` says.
         policy_path: gate.yml.
-        decided_at: ISO 8601.
+        decided_at: now, with a time zone.
+
+    Raises:
+        InputError: metrics.json does not hold what the gate decides by.
     """
-    verdict = decide(challenger, champion[1] if champion else None, policy)
+    metrics = read_json(evaluation / METRICS_FILE, "the metrics that evaluate writes")
+    verdict = _decide(evaluation / METRICS_FILE, metrics, policy)
     write_json(
         evaluation / VERDICT_FILE,
         {
-            "promoted": verdict.promoted,
-            "reasons": list(verdict.reasons),
-            "checks": [asdict(check) for check in verdict.checks],
-            "decided_at": decided_at,
-            "model_sha256": challenger.model_sha256,
-            "test_sha256": challenger.test_sha256,
-            "metrics_sha256": file_sha256(evaluation / METRICS_FILE),
-            "policy_sha256": file_sha256(policy_path),
+            **_answer(verdict),
+            "decided_at": decided_at.isoformat(timespec="seconds"),
+            "valid_until": (decided_at + timedelta(days=policy.valid_days)).isoformat(timespec="seconds"),
+            "model_sha256": metrics["model_sha256"],
+            "test_sha256": metrics["test_rows"]["sha256"],
+            **_digests(evaluation, policy_path),
             "policy": asdict(policy),
-            "champion": _describe(champion),
+            "champion": metrics["champion"],
+            "comparison": metrics["comparison"],
         },
     )
     return verdict
 
 
 def verify_verdict(
-    evaluation: Path, model_sha256: str, test_sha256: str, policy: GatePolicy, policy_path: Path
+    evaluation: Path, model_sha256: str, test_sha256: str, policy: GatePolicy, policy_path: Path, now: datetime
 ) -> dict[str, Any]:
     """Work a verdict out again from metrics and policy, and compare it with what is written.
 
@@ -63,59 +82,116 @@ def verify_verdict(
         The contents of verdict.json.
 
     Raises:
-        InputError: it is about another model, other test rows, other metrics or another policy, or the gate comes to
-            another answer: it was edited, or written by a gate with a fault.
+        InputError: it is about another model, other test rows, other metrics or another policy, was decided by other
+            code, is too old, or the gate comes to another answer: it was edited, or written by a gate with a fault.
     """
     path = evaluation / VERDICT_FILE
     written = read_json(path, "the verdict that evaluate writes")
     metrics = read_json(evaluation / METRICS_FILE, "the metrics that evaluate writes")
-    for name, expected in {
-        "model_sha256": model_sha256,
-        "test_sha256": test_sha256,
-        "metrics_sha256": file_sha256(evaluation / METRICS_FILE),
-        "policy_sha256": file_sha256(policy_path),
-    }.items():
+    about = {"model_sha256": model_sha256, "test_sha256": test_sha256}
+    for name, expected in {**about, **_digests(evaluation, policy_path)}.items():
         if written.get(name) != expected:
             raise InputError(f"{path}: its {name} is {written.get(name)}; expected {expected}")
-    if metrics.get("test_sha256") != test_sha256:
-        raise InputError(f"{evaluation / METRICS_FILE}: its test_sha256 is {metrics.get('test_sha256')}")
-    measured = metrics.get("metrics")
-    if not isinstance(measured, dict) or not isinstance(measured.get(CHALLENGER), dict):
-        raise InputError(f"{evaluation / METRICS_FILE}: holds no metrics of the {CHALLENGER}")
-    challenger = Evidence(model_sha256, test_sha256, measured[CHALLENGER], CHALLENGER)
-    verdict = decide(challenger, _read_champion(path, written.get("champion"), measured, test_sha256), policy)
-    answer = {
+    verdict = _decide(evaluation / METRICS_FILE, metrics, policy)
+    measured = {"model_sha256": metrics["model_sha256"], "test_sha256": metrics["test_rows"]["sha256"]}
+    if measured != about:
+        raise InputError(f"{evaluation / METRICS_FILE}: is about {measured}; expected {about}")
+    answer = {**_answer(verdict), "champion": metrics["champion"], "comparison": metrics["comparison"]}
+    found = {name: written.get(name) for name in answer}
+    if found != answer:
+        raise InputError(f"{path}: says {found}; the gate comes to {answer}")
+    _check_age(path, written, policy, now)
+    return written
+
+
+def check_valid(path: Path, valid_until: object, now: datetime) -> None:
+    """Check that a verdict can still be acted upon.
+
+    Args:
+        path: the file that names the time.
+        valid_until: ISO 8601 with a time zone.
+        now: with a time zone.
+
+    Raises:
+        InputError: the time is over, or is none.
+    """
+    end = _time(path, "valid_until", valid_until)
+    if now > end:
+        raise InputError(f"{path}: the verdict was valid until {valid_until}; evaluate the model again")
+
+
+def _check_age(path: Path, written: Mapping[str, Any], policy: GatePolicy, now: datetime) -> None:
+    decided = _time(path, "decided_at", written.get("decided_at"))
+    end = _time(path, "valid_until", written.get("valid_until"))
+    if end - decided != timedelta(days=policy.valid_days):
+        raise InputError(f"{path}: valid_until is not {policy.valid_days:g} days after decided_at")
+    if decided > now + timedelta(minutes=5):  # clocks of two machines differ
+        raise InputError(f"{path}: decided_at {decided.isoformat()} is in the future")
+    check_valid(path, written.get("valid_until"), now)
+
+
+def _time(path: Path, name: str, value: object) -> datetime:
+    try:
+        time = datetime.fromisoformat(str(value))
+    except ValueError:
+        raise InputError(f"{path}: its {name} is {value!r}; expected an ISO 8601 time") from None
+    if time.tzinfo is None:
+        raise InputError(f"{path}: its {name} is {value!r}; expected a time with its zone")
+    return time
+
+
+def _answer(verdict: Verdict) -> dict[str, Any]:
+    return {
         "promoted": verdict.promoted,
         "reasons": list(verdict.reasons),
         "checks": [asdict(check) for check in verdict.checks],
     }
-    found = {name: written.get(name) for name in answer}
-    if found != answer:
-        raise InputError(f"{path}: says {found}; the gate comes to {answer}")
-    return written
 
 
-def _describe(champion: tuple[ModelVersion, Evidence | UnusableChampion] | None) -> dict[str, str] | None:
-    if champion is None:
-        return None
-    version, evidence = champion
-    detail = (
-        {"model_sha256": evidence.model_sha256} if isinstance(evidence, Evidence) else {"unusable": evidence.reason}
-    )
-    return {"name": version.name, "version": version.version, **detail}
+def _digests(evaluation: Path, policy_path: Path) -> dict[str, str]:
+    return {
+        "metrics_sha256": file_sha256(evaluation / METRICS_FILE),
+        "predictions_sha256": file_sha256(evaluation / PREDICTIONS_FILE),
+        "policy_sha256": file_sha256(policy_path),
+        "code_sha256": code_sha256(),
+    }
 
 
-def _read_champion(
-    path: Path, written: Any, measured: Mapping[str, Any], test_sha256: str
-) -> Evidence | UnusableChampion | None:
-    if written is None:
-        if CHAMPION in measured:
-            raise InputError(f"{path}: names no champion, but one was measured")
-        return None
+def code_sha256() -> str:
+    """Return a digest of this library's sources: whose gate, whose metrics."""
+    folder = Path(finetune.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{file_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _decide(path: Path, metrics: Mapping[str, Any], policy: GatePolicy) -> Verdict:
+    """Decide by the contents of metrics.json."""
     try:
-        name = str(ModelVersion(written["name"], written["version"]))
-        if "unusable" in written:
-            return UnusableChampion(name, written["unusable"])
-        return Evidence(written["model_sha256"], test_sha256, measured[CHAMPION], name)
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: its champion is {written!r}; {error} is missing") from None
+        rows = TestRows(**metrics["test_rows"])
+        measured = metrics["metrics"]
+        challenger = Evidence(metrics["model_sha256"], rows.sha256, dict(measured[CHALLENGER]), CHALLENGER)
+        champion = _read_champion(path, metrics, rows)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: {error!r}; expected the metrics that evaluate writes") from None
+    return decide(challenger, champion, rows, policy)
+
+
+def _read_champion(path: Path, metrics: Mapping[str, Any], rows: TestRows) -> Champion | UnusableChampion | None:
+    described, measured, comparison = metrics["champion"], metrics["metrics"], metrics["comparison"]
+    usable = described is not None and "unusable" not in described
+    if (CHAMPION in measured) != usable or (comparison is not None) != usable:
+        raise InputError(f"{path}: what it says of the champion does not agree with what was measured")
+    if described is None:
+        return None
+    name = str(ModelVersion(described["name"], described["version"]))
+    if not usable:
+        return UnusableChampion(name, described["unusable"])
+    return Champion(
+        Evidence(described["model_sha256"], rows.sha256, dict(measured[CHAMPION]), name),
+        Difference(**comparison["difference"]),
+        comparison["test"],
+        comparison["p_value"],
+        {part: Difference(**difference) for part, difference in comparison["slices"].items()},
+    )

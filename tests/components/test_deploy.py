@@ -367,10 +367,19 @@ def arguments(**given: str | None) -> Any:
 
 
 def test_the_version_comes_from_the_registration(tmp_path: Path) -> None:
-    write_registration(tmp_path / "r.json", Registration(True, (), ModelVersion("m", "10"), "abc", {}))
+    registered = Registration(True, (), ModelVersion("m", "10"), "abc", "verdict", "2999-01-01T00:00:00+00:00", {})
+    write_registration(tmp_path / "r.json", registered)
     deploy, given = arguments(registration=str(tmp_path / "r.json"))
     target, _ = deploy.choose_target(given)
-    assert (str(target.model), target.model_sha256) == ("m:10", "abc")
+    assert (str(target.model), target.model_sha256, target.verdict_sha256) == ("m:10", "abc", "verdict")
+
+
+def test_a_registration_whose_verdict_has_expired_is_refused(tmp_path: Path) -> None:
+    registered = Registration(True, (), ModelVersion("m", "10"), "abc", "verdict", "2026-01-01T00:00:00+00:00", {})
+    write_registration(tmp_path / "r.json", registered)
+    deploy, given = arguments(registration=str(tmp_path / "r.json"))
+    with pytest.raises(InputError, match="the verdict was valid until 2026-01-01"):
+        deploy.choose_target(given)
 
 
 def test_what_was_not_registered_leaves_the_endpoint_alone(tmp_path: Path) -> None:
@@ -409,10 +418,14 @@ def test_a_version_that_is_not_exact_is_refused(given: dict, message: str) -> No
         ({"verdict": "promoted", "model_sha256": "x"}, "y", "the model digests disagree"),
         ({"verdict": "promoted", "model_sha256": "y"}, "y", "the model digests disagree"),
         ({"verdict": "promoted"}, "x", "the model digests disagree"),
+        ({"verdict": "promoted", "model_sha256": "x"}, "x", "the registration's verdict is v; the version was"),
+        ({"verdict": "promoted", "model_sha256": "x", "verdict_sha256": "w"}, "x", "was registered with w"),
     ],
 )
 def test_only_the_promoted_model_itself_is_deployed(tags: dict, content: str, message: str) -> None:
     deploy, _ = arguments()
     with pytest.raises(InputError, match=message):
-        deploy.check_registered(tags, deploy.Target(NEW, "x"), content)
+        deploy.check_registered(tags, deploy.Target(NEW, "x", "v"), content)
+    right = {"verdict": "promoted", "model_sha256": "x", "verdict_sha256": "v"}
+    deploy.check_registered(right, deploy.Target(NEW, "x", "v"), "x")
     deploy.check_registered({"verdict": "promoted", "model_sha256": "x"}, deploy.Target(NEW, "x"), "x")

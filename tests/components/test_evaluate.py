@@ -17,7 +17,15 @@ POLICY = {
     "primary_metric": "f1_macro",
     "minimum": {"mcc": 0.2},
     "maximum": {},
+    "required": "superior",
     "minimum_improvement": 0.005,
+    "margin": 0.01,
+    "confidence": 0.95,
+    "slice_margin": 0.1,
+    "slice_minimum_rows": 4,
+    "required_slices": [],
+    "test_rows_seen_in_train": "subtract",
+    "valid_days": 14,
     "without_champion": "promote",
 }
 
@@ -76,6 +84,8 @@ def test_the_first_model_is_measured_and_promoted(run, trained_model: Path) -> N
     assert verdict["promoted"] is True
     assert verdict["model_sha256"] == folder_sha256(trained_model)
     assert verdict["champion"] is None
+    assert verdict["comparison"] is None
+    assert metrics["metrics"]["challenger"]["model_megabytes"] > 0
     predictions = pd.read_parquet(out / "predictions.parquet")
     assert len(predictions) == metrics["rows"]
     agreement = (predictions["challenger"] == predictions["label"]).mean()
@@ -88,6 +98,13 @@ def test_a_better_model_beats_the_champion_on_the_same_rows(run, trained_model: 
     assert verdict["promoted"] is True
     assert metrics["champion"]["accuracy"] == pytest.approx(1 / 3)
     assert verdict["champion"]["name"] == "messages"
+    comparison = verdict["comparison"]
+    assert comparison["difference"]["value"] == pytest.approx(
+        metrics["challenger"]["f1_macro"] - metrics["champion"]["f1_macro"]
+    )
+    assert 0 < comparison["difference"]["low"] < comparison["difference"]["high"]
+    assert comparison["p_value"] < 0.05
+    assert {"label: billing", "length: short"} <= set(comparison["slices"])
     assert {"challenger", "champion"} <= set(pd.read_parquet(out / "predictions.parquet").columns)
 
 

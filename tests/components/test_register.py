@@ -1,24 +1,36 @@
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
+from azure.ai.ml.entities import Model
 from support import load_component
 
 from finetune.data.manifest import read_manifest
 from finetune.errors import InputError
-from finetune.files import folder_sha256, write_json
-from finetune.gate import Evidence, GatePolicy, read_policy
+from finetune.files import file_sha256, folder_sha256, write_json
+from finetune.gate import Champion, Difference, Evidence, TestRows
+from finetune.metrics.known import KNOWN_METRICS, LESS_IS_BETTER
+from finetune.policy import read_policy
 from finetune.registration import read_registration
-from finetune.verdict import METRICS_FILE, write_verdict
+from finetune.verdict import METRICS_FILE, PREDICTIONS_FILE, VERDICT_FILE, describe_evidence, write_verdict
 from finetune.workspace import ModelVersion
 
 POLICY = {
     "primary_metric": "f1_macro",
     "minimum": {"accuracy": 0.7},
     "maximum": {},
+    "required": "superior",
     "minimum_improvement": 0.01,
+    "margin": 0.01,
+    "confidence": 0.95,
+    "slice_margin": 0.1,
+    "slice_minimum_rows": 10,
+    "required_slices": [],
+    "test_rows_seen_in_train": "subtract",
+    "valid_days": 14,
     "without_champion": "promote",
 }
 CHAMPION = ModelVersion("messages", "2")
@@ -41,19 +53,29 @@ class Stage:
         monkeypatch.setenv("AZUREML_ROOT_RUN_ID", "job-1")
 
     def create(self, model: Any) -> SimpleNamespace:
+        if not isinstance(model, Model):  # a version that is known gets other tags
+            return model
         self.registry.append(SimpleNamespace(name=model.name, version=len(self.registry) + 3, tags=model.tags))
         return self.registry[-1]
 
     def list(self, name: str) -> list[Any]:
         return [model for model in self.registry if model.name == name]
 
-    def evaluate(self, accuracy: float = 0.91, f1: float = 0.9, champion_f1: float = 0.8) -> None:
-        figures = {"challenger": {"accuracy": accuracy, "f1_macro": f1}, "champion": {"f1_macro": champion_f1}}
-        write_json(self.evaluation / METRICS_FILE, {"test_sha256": self.test_sha256, "metrics": figures})
-        policy: GatePolicy = read_policy(self.policy_path, ("accuracy", "f1_macro"), ())
-        challenger = Evidence(folder_sha256(self.model), self.test_sha256, figures["challenger"], "challenger")
-        champion = Evidence("c" * 64, self.test_sha256, figures["champion"], str(CHAMPION))
-        write_verdict(self.evaluation, challenger, (CHAMPION, champion), policy, self.policy_path, "2026-01-01")
+    def evaluate(
+        self, accuracy: float = 0.91, f1: float = 0.9, champion_f1: float = 0.8, decided_at: datetime | None = None
+    ) -> None:
+        decided_at = decided_at or datetime.now(UTC)
+        policy = read_policy(self.policy_path, KNOWN_METRICS, LESS_IS_BETTER)
+        figures = {"accuracy": accuracy, "f1_macro": f1}
+        challenger = Evidence(folder_sha256(self.model), self.test_sha256, figures, "challenger")
+        champion = Evidence("c" * 64, self.test_sha256, {"f1_macro": champion_f1}, str(CHAMPION))
+        gain = f1 - champion_f1
+        difference = Difference("f1_macro", 100, gain, gain - 0.05, gain + 0.05, 0.95)
+        serving = (CHAMPION, Champion(champion, difference, "paired permutation test", 0.01))
+        evidence = describe_evidence(challenger, serving, TestRows(self.test_sha256, 100, 0))
+        write_json(self.evaluation / METRICS_FILE, evidence)
+        (self.evaluation / PREDICTIONS_FILE).write_bytes(b"answers")
+        write_verdict(self.evaluation, policy, self.policy_path, decided_at)
 
     def run(self):
         self.module.main(
@@ -85,6 +107,8 @@ def test_a_promoted_model_is_registered_with_its_lineage(stage: Stage) -> None:
     assert tags["model_sha256"] == registration.model_sha256 == folder_sha256(stage.model)
     assert tags["test_sha256"] == stage.test_sha256
     assert tags["verdict"] == "promoted"
+    assert tags["verdict_sha256"] == registration.verdict_sha256 == file_sha256(stage.evaluation / VERDICT_FILE)
+    assert tags["verdict_valid_until"] == registration.valid_until
     assert all(len(value) <= 256 for value in tags.values())
 
 
@@ -93,6 +117,11 @@ def test_the_same_model_is_registered_once(stage: Stage) -> None:
     first, second = stage.run(), stage.run()
     assert first.model == second.model
     assert len(stage.registry) == 1
+    stage.evaluate(decided_at=datetime.now(UTC) - timedelta(days=1))
+    again = stage.run()
+    assert again.model == first.model
+    assert again.verdict_sha256 != first.verdict_sha256
+    assert stage.registry[0].tags["verdict_sha256"] == again.verdict_sha256
     stage.registry[0].tags = {**stage.registry[0].tags, "model_sha256": "another"}
     assert stage.run().model != first.model
 
@@ -114,3 +143,10 @@ def test_a_verdict_that_does_not_hold_registers_nothing(stage: Stage) -> None:
         stage.run()
     assert stage.registry == []
     assert not (stage.folder / "registration.json").exists()
+
+
+def test_an_expired_verdict_registers_nothing(stage: Stage) -> None:
+    stage.evaluate(decided_at=datetime.now(UTC) - timedelta(days=15))
+    with pytest.raises(InputError, match="the verdict was valid until"):
+        stage.run()
+    assert stage.registry == []

@@ -1,70 +1,107 @@
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-import yaml
 
-from finetune.errors import InputError
-from finetune.gate import Evidence, GatePolicy, UnusableChampion, Verdict, decide, read_policy
+from finetune.gate import Champion, Difference, Evidence, TestRows, UnusableChampion, Verdict, decide
+from finetune.policy import GatePolicy
 
 POLICY = GatePolicy(
     primary_metric="f1_macro",
     minimum={"accuracy": 0.7},
     maximum={"log_loss": 1.0},
+    required="superior",
     minimum_improvement=0.01,
+    margin=0.02,
+    confidence=0.95,
+    slice_margin=0.05,
+    slice_minimum_rows=50,
+    required_slices=(),
+    test_rows_seen_in_train="reject",
+    valid_days=7,
     without_champion="promote",
 )
+NON_INFERIOR = replace(POLICY, required="non_inferior")
 GOOD = {"accuracy": 0.8, "f1_macro": 0.8, "log_loss": 0.5}
+ROWS = TestRows("rows", 200, 0)
 
 
 def evidence(sha: str = "new", test: str = "rows", **figures: object) -> Evidence:
     return Evidence(sha, test, {**GOOD, **figures}, name=sha)
 
 
-CHAMPION = evidence("old", f1_macro=0.79)
+def champion(f1: object = 0.79, low: float = 0.005, new_f1: float = 0.8, **change: object) -> Champion:
+    """A champion whose difference to a challenger of f1 new_f1 has an interval that begins at low."""
+    value = new_f1 - f1 if isinstance(f1, float) else 0.0
+    difference = Difference("f1_macro", 200, value, low, 2 * value - low, 0.95)
+    return replace(Champion(evidence("old", f1_macro=f1), difference, "paired permutation test", 0.03), **change)
+
+
+def part(value: float, low: float, rows: int = 100) -> Difference:
+    return Difference("accuracy", rows, value, low, 2 * value - low, 0.95)
 
 
 def failed(verdict: Verdict) -> list[str]:
     return [check.name for check in verdict.checks if not check.passed]
 
 
-def test_a_better_challenger_within_limits_is_promoted() -> None:
-    verdict = decide(evidence(), CHAMPION, POLICY)
+def test_a_better_challenger_within_limits_is_promoted_and_the_figures_are_quoted() -> None:
+    verdict = decide(evidence(), champion(), ROWS, POLICY)
     assert verdict.promoted
-    assert "0.8000 against the champion's 0.7900" in verdict.reasons[-1]
+    said = "f1_macro 0.8000 against the champion's 0.7900 (old): +0.0100 (95 % interval +0.0050 to +0.0150)"
+    assert any(reason.startswith(said) for reason in verdict.reasons)
+    assert "paired permutation test p = 0.03" in " ".join(verdict.reasons)
 
 
 def test_an_improvement_of_exactly_the_required_size_is_enough() -> None:
-    assert decide(evidence(f1_macro=0.80), evidence("old", f1_macro=0.79), POLICY).promoted
-    assert not decide(evidence(f1_macro=0.7999), evidence("old", f1_macro=0.79), POLICY).promoted
+    assert decide(evidence(f1_macro=0.80), champion(0.79), ROWS, POLICY).promoted
+    short = champion(0.79, new_f1=0.7999)
+    assert failed(decide(evidence(f1_macro=0.7999), short, ROWS, POLICY)) == ["against the champion"]
+
+
+@pytest.mark.parametrize("low", [0.0, -0.001, -0.5])
+def test_an_improvement_inside_noise_is_none(low: float) -> None:
+    verdict = decide(evidence(f1_macro=0.9), champion(0.8, low, 0.9), ROWS, POLICY)
+    assert failed(verdict) == ["against the champion"]
+    assert "short of the required: at least +0.01, interval above 0" in verdict.reasons[0]
 
 
 @pytest.mark.parametrize("figure", [0.8, 0.79, 0.5])
 def test_an_equal_or_worse_challenger_is_not_promoted(figure: float) -> None:
-    verdict = decide(evidence(f1_macro=figure), evidence("old", f1_macro=0.8), POLICY)
-    assert failed(verdict) == ["improvement over the champion"]
-    assert not verdict.promoted
+    verdict = decide(evidence(f1_macro=figure), champion(0.8, -0.4, figure), ROWS, POLICY)
+    assert failed(verdict) == ["against the champion"]
+
+
+def test_swapped_models_are_not_promoted() -> None:
+    better = champion(0.9, -0.15, 0.8)
+    assert not decide(evidence(f1_macro=0.8), better, ROWS, POLICY).promoted
+
+
+@pytest.mark.parametrize(("low", "promoted"), [(0.0, True), (-0.02, True), (-0.0201, False)])
+def test_a_policy_may_accept_a_model_that_is_not_inferior(low: float, promoted: bool) -> None:
+    verdict = decide(evidence(f1_macro=0.79), champion(0.79, low, 0.79), ROWS, NON_INFERIOR)
+    assert verdict.promoted is promoted
 
 
 def test_a_worse_challenger_does_not_pass_because_the_champion_is_beyond_limits() -> None:
-    assert not decide(evidence(accuracy=0.6), evidence("old", accuracy=0.1, f1_macro=0.1), POLICY).promoted
+    weak = Champion(evidence("old", accuracy=0.1, f1_macro=0.1), Difference("f1_macro", 9, 0.7, 0.6, 0.8, 0.95), "t", 0)
+    assert failed(decide(evidence(accuracy=0.6), weak, ROWS, POLICY)) == ["minimum accuracy"]
 
 
 @pytest.mark.parametrize(("accuracy", "promoted"), [(0.7, True), (0.6999, False)])
 def test_a_minimum_is_inclusive(accuracy: float, promoted: bool) -> None:
-    assert decide(evidence(accuracy=accuracy), CHAMPION, POLICY).promoted is promoted
+    assert decide(evidence(accuracy=accuracy), champion(), ROWS, POLICY).promoted is promoted
 
 
 @pytest.mark.parametrize(("loss", "promoted"), [(1.0, True), (1.0001, False)])
 def test_a_maximum_is_inclusive(loss: float, promoted: bool) -> None:
-    assert decide(evidence(log_loss=loss), CHAMPION, POLICY).promoted is promoted
+    assert decide(evidence(log_loss=loss), champion(), ROWS, POLICY).promoted is promoted
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None, "0.99", True])
 @pytest.mark.parametrize("metric", ["accuracy", "f1_macro", "log_loss"])
 def test_a_figure_that_is_no_finite_number_fails(metric: str, value: object) -> None:
-    verdict = decide(evidence(**{metric: value}), CHAMPION, POLICY)
+    verdict = decide(evidence(**{metric: value}), champion(), ROWS, POLICY)
     assert failed(verdict) == [f"has {metric}"]
     assert "expected a finite number" in verdict.reasons[0]
 
@@ -72,38 +109,111 @@ def test_a_figure_that_is_no_finite_number_fails(metric: str, value: object) -> 
 @pytest.mark.parametrize("metric", ["accuracy", "f1_macro", "log_loss"])
 def test_a_missing_figure_fails(metric: str) -> None:
     figures = {name: value for name, value in GOOD.items() if name != metric}
-    assert failed(decide(Evidence("new", "rows", figures, "new"), CHAMPION, POLICY)) == [f"has {metric}"]
+    assert failed(decide(Evidence("new", "rows", figures, "new"), champion(), ROWS, POLICY)) == [f"has {metric}"]
 
 
 def test_a_champion_without_the_figure_fails() -> None:
-    assert failed(decide(evidence(), evidence("old", f1_macro=math.nan), POLICY)) == ["has f1_macro"]
+    assert failed(decide(evidence(), champion(math.nan), ROWS, POLICY)) == ["has f1_macro"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"low": math.nan}, "with interval nan"),
+        ({"high": math.inf}, "to inf"),
+        ({"low": 0.5}, "upside down"),
+        ({"metric": "accuracy"}, "the difference is in accuracy; expected f1_macro"),
+        ({"confidence": 0.5}, "has confidence 0.5; the policy says 0.95"),
+        ({"value": 0.05, "high": 0.09}, "the figures disagree"),
+    ],
+)
+@pytest.mark.parametrize("policy", [POLICY, NON_INFERIOR])
+def test_a_difference_that_cannot_be_right_fails(change: dict, message: str, policy: GatePolicy) -> None:
+    wrong = champion()
+    verdict = decide(evidence(), replace(wrong, difference=replace(wrong.difference, **change)), ROWS, policy)
+    assert failed(verdict) == ["against the champion"]
+    assert message in verdict.reasons[0]
 
 
 def test_other_test_rows_fail() -> None:
-    verdict = decide(evidence(), replace(CHAMPION, test_sha256="other"), POLICY)
-    assert not verdict.promoted
+    other = replace(champion(), evidence=replace(evidence("old", f1_macro=0.79), test_sha256="other"))
+    verdict = decide(evidence(), other, ROWS, POLICY)
     assert "different test rows" in verdict.reasons[0]
+    assert failed(decide(evidence(test="other"), champion(), ROWS, POLICY)) == ["test rows", "against the champion"]
+
+
+def test_no_test_rows_fail() -> None:
+    assert failed(decide(evidence(), champion(), replace(ROWS, rows=0), POLICY)) == ["test rows"]
+
+
+@pytest.mark.parametrize(("choice", "promoted"), [("reject", False), ("subtract", False), ("accept", True)])
+def test_test_rows_that_occur_in_train_count_only_where_the_policy_accepts_them(choice: str, promoted: bool) -> None:
+    policy = replace(POLICY, test_rows_seen_in_train=choice)
+    verdict = decide(evidence(), champion(), replace(ROWS, seen_in_train=3), policy)
+    assert verdict.promoted is promoted
+    assert any(f"3 of 200 test rows occur in train; the policy says {choice}" in reason for reason in verdict.reasons)
+
+
+def test_rows_that_were_left_out_are_named() -> None:
+    verdict = decide(evidence(), champion(), replace(ROWS, subtracted=4), POLICY)
+    assert verdict.promoted
+    assert any("4 more occur in train and were left out" in reason for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize(("low", "promoted"), [(-0.05, True), (-0.0501, False)])
+def test_a_slice_may_lose_no_more_than_the_margin(low: float, promoted: bool) -> None:
+    parts = {"label: a": part(0.02, 0.0), "length: long": part(-0.03, low)}
+    verdict = decide(evidence(), champion(slices=parts), ROWS, POLICY)
+    assert verdict.promoted is promoted
+    if not promoted:
+        assert failed(verdict) == ["slice length: long"]
+        assert "slice 'length: long', 100 rows: accuracy -0.0300" in verdict.reasons[0]
+
+
+def test_a_slice_without_a_number_fails() -> None:
+    parts = {"label: a": replace(part(0.0, 0.0), low=math.nan)}
+    assert failed(decide(evidence(), champion(slices=parts), ROWS, POLICY)) == ["slice label: a"]
+
+
+def test_a_slice_in_another_metric_fails() -> None:
+    parts = {"label: a": replace(part(0.0, 0.0), metric="mcc")}
+    assert failed(decide(evidence(), champion(slices=parts), ROWS, POLICY)) == ["slice label: a"]
+
+
+def test_a_small_slice_is_not_judged() -> None:
+    parts = {"label: a": part(-0.5, -0.9, rows=49)}
+    assert decide(evidence(), champion(slices=parts), ROWS, POLICY).promoted
+    parts = {"label: a": part(-0.5, -0.9, rows=50)}
+    assert not decide(evidence(), champion(slices=parts), ROWS, POLICY).promoted
+
+
+@pytest.mark.parametrize("parts", [{}, {"label: a": part(0.0, 0.0, rows=49)}])
+def test_a_required_slice_that_is_missing_or_small_fails(parts: dict) -> None:
+    policy = replace(POLICY, required_slices=("label: a",))
+    verdict = decide(evidence(), champion(slices=parts), ROWS, policy)
+    assert failed(verdict) == ["slice label: a"]
+    assert "the policy requires 50" in verdict.reasons[0]
 
 
 def test_a_champion_that_cannot_be_measured_fails() -> None:
-    verdict = decide(evidence(), UnusableChampion("m:3", "it does not load"), POLICY)
+    verdict = decide(evidence(), UnusableChampion("m:3", "it does not load"), ROWS, POLICY)
     assert verdict.reasons == ("the champion m:3 could not be measured: it does not load",)
-    assert not verdict.promoted
 
 
 def test_the_serving_model_itself_is_not_promoted_again() -> None:
-    verdict = decide(evidence("same"), evidence("same", f1_macro=0.1), POLICY)
-    assert not verdict.promoted
+    verdict = decide(evidence("old"), champion(0.1, 0.6), ROWS, POLICY)
     assert "serves already" in verdict.reasons[0]
+    assert not verdict.promoted
 
 
 @pytest.mark.parametrize(("choice", "promoted"), [("promote", True), ("reject", False)])
 def test_without_a_champion_the_policy_decides(choice: str, promoted: bool) -> None:
-    assert decide(evidence(), None, replace(POLICY, without_champion=choice)).promoted is promoted
+    assert decide(evidence(), None, ROWS, replace(POLICY, without_champion=choice)).promoted is promoted
 
 
-def test_without_a_champion_the_limits_still_hold() -> None:
-    assert not decide(evidence(accuracy=0.1), None, POLICY).promoted
+def test_without_a_champion_the_limits_and_rows_still_count() -> None:
+    assert not decide(evidence(accuracy=0.1), None, ROWS, POLICY).promoted
+    assert not decide(evidence(), None, replace(ROWS, seen_in_train=1), POLICY).promoted
 
 
 def test_no_checks_are_no_promotion() -> None:
@@ -111,59 +221,5 @@ def test_no_checks_are_no_promotion() -> None:
 
 
 def test_every_failed_check_is_among_the_reasons() -> None:
-    verdict = decide(evidence(accuracy=0.1, log_loss=3.0, f1_macro=0.1), CHAMPION, POLICY)
+    verdict = decide(evidence(accuracy=0.1, log_loss=3.0, f1_macro=0.1), champion(0.8, -0.8, 0.1), ROWS, POLICY)
     assert len(verdict.reasons) == 3
-
-
-VALID = {
-    "primary_metric": "f1_macro",
-    "minimum": {"accuracy": 0.7},
-    "maximum": {},
-    "minimum_improvement": 0.01,
-    "without_champion": "promote",
-}
-
-
-def write_policy(folder: Path, **change: object) -> Path:
-    path = folder / "gate.yml"
-    path.write_text(yaml.safe_dump({**VALID, **change}))
-    return path
-
-
-def read(path: Path) -> GatePolicy:
-    return read_policy(path, ("accuracy", "f1_macro", "log_loss"), ("log_loss",))
-
-
-def test_a_policy_is_read(tmp_path: Path) -> None:
-    assert read(write_policy(tmp_path)) == replace(POLICY, maximum={})
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"primary_metric": "f2"}, "unknown metric 'f2'"),
-        ({"primary_metric": "log_loss"}, "less of it is better"),
-        ({"minimum": {"acc": 0.5}}, "unknown metric 'acc'"),
-        ({"minimum": {"accuracy": "high"}}, "minimum.accuracy is 'high'; expected a finite number"),
-        ({"minimum": {"accuracy": math.nan}}, "expected a finite number"),
-        ({"minimum": {"accuracy": True}}, "expected a finite number"),
-        ({"minimum": 0.7}, "expected metric: number pairs"),
-        ({"minimum": {}}, "a first model would pass unseen"),
-        ({"minimum_improvement": 0}, "expected a number above 0"),
-        ({"minimum_improvement": -0.1}, "expected a number above 0"),
-        ({"without_champion": "maybe"}, "expected promote or reject"),
-        ({"threshold": 1}, "expected exactly the keys"),
-    ],
-)
-def test_a_policy_that_says_something_else_is_refused(tmp_path: Path, change: dict, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        read(write_policy(tmp_path, **change))
-
-
-@pytest.mark.parametrize(("text", "message"), [(": :", "not YAML"), ("- 1", "found list"), (None, "no such file")])
-def test_a_policy_that_cannot_be_read_is_refused(tmp_path: Path, text: str | None, message: str) -> None:
-    path = tmp_path / "gate.yml"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(InputError, match=message):
-        read(path)

@@ -12,7 +12,7 @@ from finetune.workspace import ModelVersion
     "registration",
     [
         Registration(False, ("too weak",)),
-        Registration(True, ("good",), ModelVersion("m", "3"), "abc", {"job": "j"}),
+        Registration(True, ("good",), ModelVersion("m", "3"), "abc", "def", "2026-01-01T00:00:00+00:00", {"job": "j"}),
     ],
 )
 def test_what_is_written_is_read(tmp_path: Path, registration: Registration) -> None:
@@ -26,7 +26,7 @@ def test_what_is_written_is_read(tmp_path: Path, registration: Registration) -> 
         ({}, "registered is None"),
         ({"registered": "true"}, "registered is 'true'; expected true or false"),
         ({"registered": True, "model": {"name": "m"}, "model_sha256": "x"}, "without model name, version"),
-        ({"registered": True, "model": {"name": "m", "version": "1"}}, "without model name, version and model_sha256"),
+        ({"registered": True, "model": {"name": "m", "version": "1"}}, "without model name, version, model_sha256"),
     ],
 )
 def test_a_registration_that_is_not_exact_is_refused(tmp_path: Path, value: dict, message: str) -> None:

@@ -1,56 +1,93 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from finetune.errors import InputError
-from finetune.files import write_json
-from finetune.gate import Evidence, UnusableChampion, read_policy
-from finetune.verdict import METRICS_FILE, VERDICT_FILE, verify_verdict, write_verdict
+from finetune.files import file_sha256, write_json
+from finetune.gate import Champion, Difference, Evidence, TestRows, UnusableChampion
+from finetune.metrics.known import KNOWN_METRICS, LESS_IS_BETTER
+from finetune.policy import read_policy
+from finetune.verdict import (
+    METRICS_FILE,
+    PREDICTIONS_FILE,
+    VERDICT_FILE,
+    check_valid,
+    describe_evidence,
+    verify_verdict,
+    write_verdict,
+)
 from finetune.workspace import ModelVersion
 
 POLICY = {
     "primary_metric": "f1_macro",
     "minimum": {"accuracy": 0.7},
     "maximum": {},
+    "required": "superior",
     "minimum_improvement": 0.01,
+    "margin": 0.01,
+    "confidence": 0.95,
+    "slice_margin": 0.1,
+    "slice_minimum_rows": 10,
+    "required_slices": [],
+    "test_rows_seen_in_train": "subtract",
+    "valid_days": 14,
     "without_champion": "promote",
 }
 CHALLENGER = Evidence("m" * 64, "t" * 64, {"accuracy": 0.9, "f1_macro": 0.9}, "challenger")
-CHAMPION = Evidence("c" * 64, "t" * 64, {"accuracy": 0.8, "f1_macro": 0.8}, "messages:2")
+CHAMPION = Champion(
+    Evidence("c" * 64, "t" * 64, {"accuracy": 0.8, "f1_macro": 0.8}, "messages:2"),
+    Difference("f1_macro", 100, 0.1, 0.05, 0.15, 0.95),
+    "paired permutation test",
+    0.002,
+    {"label: a": Difference("accuracy", 50, 0.1, 0.0, 0.2, 0.95)},
+)
 SERVING = ModelVersion("messages", "2")
+DECIDED = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+Verify = Callable[..., dict[str, Any]]
 
 
-def evaluate(folder: Path, challenger: Evidence, champion: Evidence | UnusableChampion | None) -> Callable[[], dict]:
-    """Write an evaluation; return what verifies it."""
+def evaluate(folder: Path, challenger: Evidence, champion: Champion | UnusableChampion | None) -> Verify:
+    """Write an evaluation; return what verifies it, an hour later unless told otherwise."""
     policy_path = folder / "gate.yml"
     policy_path.write_text(yaml.safe_dump(POLICY))
-    policy = read_policy(policy_path, ("accuracy", "f1_macro"), ())
-    measured = {"challenger": dict(challenger.metrics)}
-    if isinstance(champion, Evidence):
-        measured["champion"] = dict(champion.metrics)
-    write_json(folder / METRICS_FILE, {"test_sha256": challenger.test_sha256, "metrics": measured})
+    policy = read_policy(policy_path, KNOWN_METRICS, LESS_IS_BETTER)
     serving = None if champion is None else (SERVING, champion)
-    write_verdict(folder, challenger, serving, policy, policy_path, "2026-01-01")
-    return lambda: verify_verdict(folder, "m" * 64, "t" * 64, policy, policy_path)
-
-
-@pytest.mark.parametrize("champion", [CHAMPION, None, UnusableChampion("messages:2", "it does not load")])
-@pytest.mark.parametrize("accuracy", [0.9, 0.1])
-def test_what_the_gate_said_is_verified(
-    tmp_path: Path, champion: Evidence | UnusableChampion | None, accuracy: float
-) -> None:
-    challenger = replace(CHALLENGER, metrics={"accuracy": accuracy, "f1_macro": 0.9})
-    written = evaluate(tmp_path, challenger, champion)()
-    assert written["promoted"] is (accuracy == 0.9 and not isinstance(champion, UnusableChampion))
+    evidence = describe_evidence(challenger, serving, TestRows(challenger.test_sha256, 100, 0))
+    write_json(folder / METRICS_FILE, {"rows": 100, **evidence})
+    (folder / PREDICTIONS_FILE).write_bytes(b"answers")
+    write_verdict(folder, policy, policy_path, DECIDED)
+    return lambda now=DECIDED + timedelta(hours=1): verify_verdict(folder, "m" * 64, "t" * 64, policy, policy_path, now)
 
 
 def edit(path: Path, **change: object) -> None:
     value = json.loads(path.read_text())
     path.write_text(json.dumps({**value, **change}))
+
+
+def edit_metrics(folder: Path, **change: object) -> None:
+    """Edit metrics.json and put its right digest into the verdict."""
+    edit(folder / METRICS_FILE, **change)
+    edit(folder / VERDICT_FILE, metrics_sha256=file_sha256(folder / METRICS_FILE))
+
+
+@pytest.mark.parametrize("champion", [CHAMPION, None, UnusableChampion("messages:2", "it does not load")])
+@pytest.mark.parametrize("accuracy", [0.9, 0.1])
+def test_what_the_gate_said_is_verified(
+    tmp_path: Path, champion: Champion | UnusableChampion | None, accuracy: float
+) -> None:
+    challenger = replace(CHALLENGER, metrics={"accuracy": accuracy, "f1_macro": 0.9})
+    written = evaluate(tmp_path, challenger, champion)()
+    assert written["promoted"] is (accuracy == 0.9 and not isinstance(champion, UnusableChampion))
+    if isinstance(champion, Champion):
+        assert written["comparison"]["difference"]["low"] == 0.05
+        assert written["champion"] == {"name": "messages", "version": "2", "model_sha256": "c" * 64}
 
 
 PASSED = [{"name": "minimum accuracy", "passed": True, "reason": "fine"}]
@@ -64,13 +101,20 @@ PASSED = [{"name": "minimum accuracy", "passed": True, "reason": "fine"}]
         ({"promoted": "true"}, "the gate comes to"),
         ({"checks": []}, "the gate comes to"),
         ({"reasons": ["fine"]}, "the gate comes to"),
-        ({"champion": None}, "names no champion, but one was measured"),
-        ({"champion": {"name": "messages"}}, "'version' is missing"),
+        ({"champion": None}, "the gate comes to"),
+        ({"champion": {"name": "messages"}}, "the gate comes to"),
+        ({"comparison": None}, "the gate comes to"),
         ({"model_sha256": "x"}, "its model_sha256 is x"),
         ({"test_sha256": "x"}, "its test_sha256 is x"),
         ({"policy_sha256": "x"}, "its policy_sha256 is x"),
+        ({"code_sha256": "x"}, "its code_sha256 is x"),
+        ({"predictions_sha256": "x"}, "its predictions_sha256 is x"),
         ({"metrics_sha256": "x"}, "its metrics_sha256 is x"),
         ({"metrics_sha256": None}, "its metrics_sha256 is None"),
+        ({"decided_at": "2025-12-01T00:00:00+00:00"}, "valid_until is not 14 days after decided_at"),
+        ({"valid_until": "2036-01-01T00:00:00+00:00"}, "valid_until is not 14 days after decided_at"),
+        ({"valid_until": None}, "its valid_until is None; expected an ISO 8601 time"),
+        ({"decided_at": "2026-01-01T12:00:00"}, "expected a time with its zone"),
     ],
 )
 def test_an_edited_verdict_is_refused(tmp_path: Path, change: dict, message: str) -> None:
@@ -82,6 +126,27 @@ def test_an_edited_verdict_is_refused(tmp_path: Path, change: dict, message: str
         verify()
 
 
+def test_an_expired_verdict_is_refused(tmp_path: Path) -> None:
+    verify = evaluate(tmp_path, CHALLENGER, CHAMPION)
+    verify(DECIDED + timedelta(days=14))
+    with pytest.raises(InputError, match="the verdict was valid until 2026-01-15T12:00:00"):
+        verify(DECIDED + timedelta(days=14, seconds=1))
+
+
+def test_a_verdict_of_the_future_is_refused(tmp_path: Path) -> None:
+    verify = evaluate(tmp_path, CHALLENGER, CHAMPION)
+    verify(DECIDED - timedelta(minutes=4))
+    with pytest.raises(InputError, match="is in the future"):
+        verify(DECIDED - timedelta(minutes=6))
+
+
+def test_validity_is_a_time_with_its_zone(tmp_path: Path) -> None:
+    check_valid(tmp_path, "2026-01-02T00:00:00+00:00", DECIDED)
+    for wrong in ("soon", None, "2026-01-02T00:00:00"):
+        with pytest.raises(InputError, match="expected a"):
+            check_valid(tmp_path, wrong, DECIDED)
+
+
 def test_other_metrics_than_the_gate_saw_are_refused(tmp_path: Path) -> None:
     verify = evaluate(tmp_path, CHALLENGER, CHAMPION)
     edit(tmp_path / METRICS_FILE, metrics={"challenger": {"accuracy": 1.0, "f1_macro": 1.0}})
@@ -89,29 +154,43 @@ def test_other_metrics_than_the_gate_saw_are_refused(tmp_path: Path) -> None:
         verify()
 
 
+def test_other_answers_than_were_measured_are_refused(tmp_path: Path) -> None:
+    verify = evaluate(tmp_path, CHALLENGER, CHAMPION)
+    (tmp_path / PREDICTIONS_FILE).write_bytes(b"other answers")
+    with pytest.raises(InputError, match="its predictions_sha256 is"):
+        verify()
+
+
+BETTER = {"difference": {"metric": "f1_macro", "rows": 100, "value": 0.1, "low": 0.09, "high": 0.2, "confidence": 0.95}}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"metrics": {"challenger": {}}}, "the gate comes to"), ({"metrics": {}}, "no metrics of the challenger")],
+    [
+        ({"metrics": {"challenger": {}}}, "the gate comes to"),
+        ({"metrics": {}}, "expected the metrics that evaluate writes"),
+        ({"metrics": {"challenger": {"accuracy": 1.0, "f1_macro": 1.0}}}, "the gate comes to"),
+        ({"test_rows": {"sha256": "x", "rows": 9, "seen_in_train": 0, "subtracted": 0}}, "is about"),
+        ({"test_rows": {"sha256": "t" * 64}}, "expected the metrics that evaluate writes"),
+        ({"model_sha256": "x"}, "is about"),
+        ({"champion": {"name": "messages", "version": "2", "model_sha256": "x"}}, "does not agree with what was"),
+        ({"comparison": BETTER}, "does not agree with what was"),
+    ],
 )
-def test_metrics_that_lack_a_figure_are_refused_even_with_the_right_digest(
-    tmp_path: Path, change: dict, message: str
-) -> None:
-    from finetune.files import file_sha256
-
+def test_edited_metrics_are_refused_even_with_the_right_digest(tmp_path: Path, change: dict, message: str) -> None:
     verify = evaluate(tmp_path, CHALLENGER, None)
-    edit(tmp_path / METRICS_FILE, **change)
-    edit(tmp_path / VERDICT_FILE, metrics_sha256=file_sha256(tmp_path / METRICS_FILE))
+    edit_metrics(tmp_path, **change)
     with pytest.raises(InputError, match=message):
         verify()
 
 
-def test_metrics_of_other_rows_are_refused(tmp_path: Path) -> None:
-    from finetune.files import file_sha256
-
-    verify = evaluate(tmp_path, CHALLENGER, None)
-    edit(tmp_path / METRICS_FILE, test_sha256="x")
-    edit(tmp_path / VERDICT_FILE, metrics_sha256=file_sha256(tmp_path / METRICS_FILE))
-    with pytest.raises(InputError, match="its test_sha256 is x"):
+@pytest.mark.parametrize(
+    "change", [{"comparison": None}, {"champion": None}, {"comparison": {}}, {"champion": None, "comparison": None}]
+)
+def test_a_champion_without_its_comparison_is_refused(tmp_path: Path, change: dict) -> None:
+    verify = evaluate(tmp_path, CHALLENGER, CHAMPION)
+    edit_metrics(tmp_path, **change)
+    with pytest.raises(InputError, match=r"does not agree with what was measured|expected the metrics"):
         verify()
 
 

@@ -15,7 +15,10 @@ MANIFEST = "dataset.json"
 TEST_FILE = "test.parquet"
 LABEL = "label"
 """Column of the label names, beside the task's text columns."""
-FORMAT = 1
+SEEN_IN_TRAIN = "seen_in_train"
+"""Column of the test rows: "no", "exact" when the same texts occur in train, "normalised" when they do but for case,
+punctuation and spaces."""
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class SplitSummary:
     """Digest of texts and labels, row by row: see `examples_sha256`."""
     seen_in_train: int = 0
     """Rows whose texts occur in train too, to the letter; 0 for train itself."""
+    nearly_seen_in_train: int = 0
+    """Further rows whose texts do but for case, punctuation and spaces."""
     tokens_mean: float | None = None
     """Mean length in tokens after truncation; None for the test split, which is handed on as text."""
     truncated_share: float | None = None
@@ -84,10 +89,10 @@ def read_manifest(folder: Path) -> DatasetManifest:
 def examples_sha256(frame: pd.DataFrame) -> str:
     """Return the SHA-256 of a split's rows: each row's values as a JSON list on a line, in order.
 
-    It depends on texts and labels alone, not on a file format or a tokenizer, so equal rows have equal digests
-    anywhere.
+    It depends on texts and labels alone, not on a file format, a tokenizer or other splits, so equal rows have equal
+    digests anywhere.
     """
     digest = hashlib.sha256()
-    for row in frame.itertuples(index=False):
+    for row in frame.drop(columns=SEEN_IN_TRAIN, errors="ignore").itertuples(index=False):
         digest.update(json.dumps(list(row), ensure_ascii=False).encode() + b"\n")
     return digest.hexdigest()

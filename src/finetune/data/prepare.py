@@ -5,12 +5,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pandas as pd
+
 from finetune.checkpoints import resolve_checkpoint
 from finetune.data.columns import Examples, select_examples
 from finetune.data.labels import parse_label_mapping
-from finetune.data.manifest import LABEL, TEST_FILE, DatasetManifest, SplitSummary, examples_sha256, write_manifest
+from finetune.data.manifest import (
+    LABEL,
+    SEEN_IN_TRAIN,
+    TEST_FILE,
+    DatasetManifest,
+    SplitSummary,
+    examples_sha256,
+    write_manifest,
+)
 from finetune.data.sources import HubDataset, read_hub, read_path
-from finetune.data.splits import check_labels, complete_splits, count_seen_in_train
+from finetune.data.splits import check_labels, complete_splits, mark_seen_in_train
 from finetune.data.tokenise import (
     load_tokenizer,
     mean_length,
@@ -59,7 +69,7 @@ def prepare(request: PrepareRequest, folder: Path) -> DatasetManifest:
     given = {split: select_examples(table, columns, request.label_column, mapping) for split, table in tables.items()}
     splits = complete_splits(given, request.validation_share, request.test_share, request.seed)
     labels = check_labels(splits)
-    seen = count_seen_in_train(splits, task.text_columns)
+    seen = mark_seen_in_train(splits, task.text_columns)
     checkpoint = resolve_checkpoint(request.checkpoint)
     tokenizer = load_tokenizer(checkpoint.folder)
     config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
@@ -70,9 +80,9 @@ def prepare(request: PrepareRequest, folder: Path) -> DatasetManifest:
     for split in ("train", "validation"):
         table, truncated = tokenise(splits[split].frame, task.text_columns, labels, tokenizer, max_length)
         write_arrow(table, folder / f"{split}.arrow")
-        summary = _summary(splits[split], labels, seen.get(split, 0))
+        summary = _summary(splits[split], labels, seen.get(split))
         summaries[split] = replace(summary, tokens_mean=mean_length(table), truncated_share=truncated)
-    splits["test"].frame.to_parquet(folder / TEST_FILE, index=False)
+    splits["test"].frame.assign(**{SEEN_IN_TRAIN: seen["test"]}).to_parquet(folder / TEST_FILE, index=False)
     summaries["test"] = _summary(splits["test"], labels, seen["test"])
     manifest = DatasetManifest(
         task=task.name,
@@ -91,12 +101,13 @@ def prepare(request: PrepareRequest, folder: Path) -> DatasetManifest:
         counts = ", ".join(f"{label} {count}" for label, count in summary.labels.items())
         dropped = "".join(f"; left out {count}: {reason}" for reason, count in summary.dropped.items())
         LOGGER.info("%s: %d rows (%s)%s", split, summary.rows, counts, dropped)
-        if summary.seen_in_train:
-            LOGGER.warning("%s: the texts of %d rows occur in train too", split, summary.seen_in_train)
+        if summary.seen_in_train or summary.nearly_seen_in_train:
+            message = "%s: the texts of %d rows occur in train too, those of %d more but for case and punctuation"
+            LOGGER.warning(message, split, summary.seen_in_train, summary.nearly_seen_in_train)
     return manifest
 
 
-def _summary(examples: Examples, labels: tuple[str, ...], seen_in_train: int) -> SplitSummary:
+def _summary(examples: Examples, labels: tuple[str, ...], seen: pd.Series | None) -> SplitSummary:
     counts = examples.frame[LABEL].value_counts()
     return SplitSummary(
         origin=Path(examples.origin).name,
@@ -104,5 +115,6 @@ def _summary(examples: Examples, labels: tuple[str, ...], seen_in_train: int) ->
         labels={label: int(counts.get(label, 0)) for label in labels},
         dropped=dict(examples.dropped),
         sha256=examples_sha256(examples.frame),
-        seen_in_train=seen_in_train,
+        seen_in_train=0 if seen is None else int((seen == "exact").sum()),
+        nearly_seen_in_train=0 if seen is None else int((seen == "normalised").sum()),
     )

@@ -1,6 +1,8 @@
 """Given splits are kept; missing ones are cut from train, stratified and seeded."""
 
-from collections.abc import Mapping, Sequence
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 from sklearn.model_selection import train_test_split
@@ -55,21 +57,41 @@ def check_labels(splits: Mapping[str, Examples]) -> tuple[str, ...]:
     return labels
 
 
-def count_seen_in_train(splits: Mapping[str, Examples], text_columns: Sequence[str]) -> dict[str, int]:
-    """Count the rows of validation and test whose texts occur in train, to the letter.
+def mark_seen_in_train(splits: Mapping[str, Examples], text_columns: Sequence[str]) -> dict[str, pd.Series]:
+    """Mark the rows of validation and test whose texts occur in train.
+
+    Returns:
+        A mark per row and split: "exact", "normalised" (the same but for case, punctuation and spaces) or "no".
 
     Raises:
-        InputError: all of a split's rows do: nothing would be measured but memory.
+        InputError: all of a split's rows occur in train: nothing would be measured but memory.
     """
-    columns = list(text_columns)
-    train = set(splits["train"].frame[columns].itertuples(index=False, name=None))
-    seen = {}
+    exact = set(_texts(splits["train"], text_columns))
+    normalised = {tuple(map(normalise, texts)) for texts in exact}
+    marks = {}
     for split in ("validation", "test"):
-        rows = splits[split].frame[columns].itertuples(index=False, name=None)
-        seen[split] = sum(row in train for row in rows)
-        if seen[split] == len(splits[split].frame):
-            raise InputError(f"{splits[split].origin}: all {seen[split]} rows of the {split} split occur in train")
-    return seen
+        examples = splits[split]
+        found = [
+            "exact" if texts in exact else "normalised" if tuple(map(normalise, texts)) in normalised else "no"
+            for texts in _texts(examples, text_columns)
+        ]
+        if "no" not in found:
+            raise InputError(f"{examples.origin}: all {len(found)} rows of the {split} split occur in train")
+        marks[split] = pd.Series(found, index=examples.frame.index)
+    return marks
+
+
+def normalise(text: str) -> str:
+    """Return a text without what copies of it differ in: case, punctuation, spaces and forms of one character.
+
+    A text of punctuation alone stays as it is.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(re.sub(r"[\W_]+", " ", folded).split()) or text
+
+
+def _texts(examples: Examples, text_columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    yield from examples.frame[list(text_columns)].itertuples(index=False, name=None)
 
 
 def _cut(frame: pd.DataFrame, rows: int, origin: str, split: str, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -37,23 +37,28 @@ def classification_metrics(labels: Sequence[str], true: np.ndarray, probabilitie
         defines it (learn.microsoft.com/azure/machine-learning/how-to-understand-automated-ml). auc_weighted is
         absent when a label has no row: there is no curve for it, and no number is better than a wrong one.
     """
+    measured = {name: classification_metric(name, labels, true, probabilities) for name in CLASSIFICATION_METRICS}
+    return {name: value for name, value in measured.items() if not np.isnan(value)}
+
+
+def classification_metric(name: str, labels: Sequence[str], true: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return one of `classification_metrics`; NaN when it is not defined on these rows."""
     ids = np.arange(len(labels))
-    predicted = probabilities.argmax(axis=1)
-    metrics = {
-        "accuracy": accuracy_score(true, predicted),
-        "f1_macro": f1_score(true, predicted, labels=ids, average="macro", zero_division=0),
-        "f1_weighted": f1_score(true, predicted, labels=ids, average="weighted", zero_division=0),
-        "mcc": matthews_corrcoef(true, predicted),
-        "log_loss": log_loss(true, probabilities, labels=ids),
-    }
-    if len(np.unique(true)) == len(labels):
+    if name == "log_loss":
+        return float(log_loss(true, probabilities, labels=ids))
+    if name == "auc_weighted":
+        if len(np.unique(true)) < len(labels):
+            return float("nan")
         if len(labels) == 2:
-            metrics["auc_weighted"] = roc_auc_score(true, probabilities[:, 1])
-        else:
-            metrics["auc_weighted"] = roc_auc_score(
-                true, probabilities, labels=ids, multi_class="ovr", average="weighted"
-            )
-    return {name: float(metrics[name]) for name in CLASSIFICATION_METRICS if name in metrics}
+            return float(roc_auc_score(true, probabilities[:, 1]))
+        return float(roc_auc_score(true, probabilities, labels=ids, multi_class="ovr", average="weighted"))
+    predicted = probabilities.argmax(axis=1)
+    if name == "accuracy":
+        return float(accuracy_score(true, predicted))
+    if name == "mcc":
+        return float(matthews_corrcoef(true, predicted))
+    average = {"f1_macro": "macro", "f1_weighted": "weighted"}[name]
+    return float(f1_score(true, predicted, labels=ids, average=average, zero_division=0))
 
 
 def per_label_metrics(labels: Sequence[str], true: np.ndarray, predicted: np.ndarray) -> list[dict[str, float | str]]:

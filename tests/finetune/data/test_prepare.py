@@ -22,7 +22,7 @@ def test_the_folder_holds_what_the_manifest_says(prepare_request: PrepareRequest
     }
     test = pd.read_parquet(tmp_path / "test.parquet")
     assert manifest.splits["test"].sha256 == examples_sha256(test)
-    assert list(test.columns) == ["text", "label"]
+    assert list(test.columns) == ["text", "label", "seen_in_train"]
     train = datasets.Dataset.from_file(str(tmp_path / "train.arrow"))
     assert len(train) == 36
     tokenizer = load_tokenizer(Path(prepare_request.checkpoint))
@@ -92,7 +92,7 @@ def test_a_failed_prep_leaves_no_manifest(prepare_request: PrepareRequest, tmp_p
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"format": 0}, "format 0; expected 1"), ({"splits": 3}, "expected the manifest"), ({"more": 1}, "more")],
+    [({"format": 0}, "format 0; expected 2"), ({"splits": 3}, "expected the manifest"), ({"more": 1}, "more")],
 )
 def test_a_broken_manifest_is_refused(message_dataset: Path, tmp_path: Path, change: dict, message: str) -> None:
     value = json.loads((message_dataset / "dataset.json").read_text())

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from finetune.data.columns import Examples
-from finetune.data.splits import check_labels, complete_splits, count_seen_in_train
+from finetune.data.splits import check_labels, complete_splits, mark_seen_in_train, normalise
 from finetune.errors import InputError
 
 
@@ -64,13 +64,35 @@ def test_one_label_is_not_enough() -> None:
         check_labels({"train": examples("aa")})
 
 
-def test_rows_that_occur_in_train_are_counted() -> None:
+def test_rows_that_occur_in_train_are_marked() -> None:
     train = examples("abab", "same")
     splits = {"train": train, "validation": examples("ab", "other"), "test": examples("ababab", "same")}
-    assert count_seen_in_train(splits, ["text"]) == {"validation": 0, "test": 4}
+    splits["test"].frame.loc[4, "text"] = splits["test"].frame.loc[0, "text"].upper() + " !"
+    marks = mark_seen_in_train(splits, ["text"])
+    assert list(marks["validation"]) == ["no", "no"]
+    assert list(marks["test"]) == ["exact"] * 4 + ["normalised", "no"]
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("It's LATE!", "it s late"),
+        ("ﬁne  day\n", "fine day"),
+        ("a_b-c", "a b c"),
+        ("ÉTÉ", "été"),
+        ("Straße", "STRASSE"),
+    ],
+)
+def test_texts_are_the_same_but_for_case_punctuation_and_spaces(text: str, same: str) -> None:
+    assert normalise(text) == normalise(same)
+
+
+def test_what_is_nothing_but_punctuation_stays_itself() -> None:
+    assert normalise("?!") != normalise("...")
+    assert normalise("late") != normalise("later")
 
 
 def test_a_test_split_that_is_the_train_split_is_refused() -> None:
     train = examples("abab", "same")
     with pytest.raises(InputError, match=r"same\.csv: all 4 rows of the test split occur in train"):
-        count_seen_in_train({"train": train, "validation": examples("ab", "other"), "test": train}, ["text"])
+        mark_seen_in_train({"train": train, "validation": examples("ab", "other"), "test": train}, ["text"])

@@ -1,0 +1,143 @@
+"""gate.yml: what it takes to be promoted."""
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+
+from finetune.errors import InputError
+
+Required = Literal["superior", "non_inferior"]
+SeenInTrain = Literal["reject", "subtract", "accept"]
+WithoutChampion = Literal["promote", "reject"]
+
+
+@dataclass(frozen=True)
+class GatePolicy:
+    """The contents of gate.yml. Its keys are these fields, all of them: a policy leaves nothing to a default."""
+
+    primary_metric: str
+    """The metric that challenger and champion are compared by; more is better."""
+    minimum: dict[str, float]
+    """Metric → the least value that passes."""
+    maximum: dict[str, float]
+    """Metric → the greatest value that passes."""
+    required: Required
+    """superior: the interval of the difference to the champion lies above 0; non_inferior: above -margin."""
+    minimum_improvement: float
+    """superior: how large the difference itself has to be, in the primary metric's units; above 0."""
+    margin: float
+    """non_inferior: the loss in the primary metric that is accepted; above 0."""
+    confidence: float
+    """Of the intervals, between 0.5 and 1; 0.95 leaves 2.5 % on either side."""
+    slice_margin: float
+    """The loss of accuracy against the champion that is accepted in a slice of the test rows; above 0."""
+    slice_minimum_rows: int
+    """Slices with fewer rows are reported and not judged."""
+    required_slices: tuple[str, ...]
+    """Slices that have to be there with enough rows, such as "label: billing"."""
+    test_rows_seen_in_train: SeenInTrain
+    """What happens with test rows whose texts occur in train, to the letter or but for case and punctuation."""
+    valid_days: float
+    """For so long a verdict can be acted upon."""
+    without_champion: WithoutChampion
+    """What happens when no model serves yet and the challenger passes the limits."""
+
+
+def read_policy(path: Path, known_metrics: Sequence[str], lower_is_better: Collection[str]) -> GatePolicy:
+    """Read gate.yml.
+
+    Args:
+        path: the file.
+        known_metrics: the metrics that evaluate measures; a policy may name no other.
+        lower_is_better: those of them that cannot be the primary metric, because a gain in them is a loss.
+
+    Raises:
+        InputError: the file is missing or broken, has an unknown key or metric, or a value of the wrong kind.
+    """
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; expected the gate's policy") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML: {error}") from None
+    _check_keys(path, value)
+    policy = GatePolicy(
+        primary_metric=value["primary_metric"],
+        minimum=_bounds(path, "minimum", value["minimum"]),
+        maximum=_bounds(path, "maximum", value["maximum"]),
+        required=_choice(path, "required", value["required"], get_args(Required)),
+        minimum_improvement=_positive(path, "minimum_improvement", value["minimum_improvement"]),
+        margin=_positive(path, "margin", value["margin"]),
+        confidence=_number(path, "confidence", value["confidence"]),
+        slice_margin=_positive(path, "slice_margin", value["slice_margin"]),
+        slice_minimum_rows=_count(path, "slice_minimum_rows", value["slice_minimum_rows"]),
+        required_slices=_texts(path, "required_slices", value["required_slices"]),
+        test_rows_seen_in_train=_choice(
+            path, "test_rows_seen_in_train", value["test_rows_seen_in_train"], get_args(SeenInTrain)
+        ),
+        valid_days=_positive(path, "valid_days", value["valid_days"]),
+        without_champion=_choice(path, "without_champion", value["without_champion"], get_args(WithoutChampion)),
+    )
+    for metric in (policy.primary_metric, *policy.minimum, *policy.maximum):
+        if metric not in known_metrics:
+            raise InputError(f"{path}: unknown metric {metric!r}; expected one of {', '.join(known_metrics)}")
+    if policy.primary_metric in lower_is_better:
+        raise InputError(
+            f"{path}: primary_metric {policy.primary_metric!r}: less of it is better; expected one with more"
+        )
+    if not 0.5 <= policy.confidence < 1:
+        raise InputError(f"{path}: confidence {policy.confidence}: expected a number from 0.5 to below 1, as 0.95")
+    if not policy.minimum and not policy.maximum:
+        raise InputError(f"{path}: neither minimum nor maximum holds a limit; a first model would pass unseen")
+    return policy
+
+
+def _check_keys(path: Path, value: Any) -> None:
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: found {type(value).__name__}; expected a mapping of the policy's keys")
+    expected = {field.name for field in fields(GatePolicy)}
+    missing, unknown = sorted(expected - value.keys()), sorted(map(str, value.keys() - expected))
+    if missing or unknown:
+        wrong = [*(f"{key} is missing" for key in missing), *(f"{key} is no key of a policy" for key in unknown)]
+        raise InputError(f"{path}: {', '.join(wrong)}; expected exactly the keys {', '.join(sorted(expected))}")
+
+
+def _bounds(path: Path, key: str, value: Any) -> dict[str, float]:
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: {key} is {value!r}; expected metric: number pairs, or {{}}")
+    return {metric: _number(path, f"{key}.{metric}", bound) for metric, bound in value.items()}
+
+
+def _number(path: Path, key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InputError(f"{path}: {key} is {value!r}; expected a finite number")
+    return float(value)
+
+
+def _positive(path: Path, key: str, value: Any) -> float:
+    number = _number(path, key, value)
+    if number <= 0:
+        raise InputError(f"{path}: {key} is {value!r}; expected a number above 0")
+    return number
+
+
+def _count(path: Path, key: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(f"{path}: {key} is {value!r}; expected a whole number of at least 1")
+    return value
+
+
+def _texts(path: Path, key: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise InputError(f"{path}: {key} is {value!r}; expected a list of texts, or []")
+    return tuple(value)
+
+
+def _choice(path: Path, key: str, value: Any, choices: Sequence[str]) -> Any:
+    if value not in choices:
+        raise InputError(f"{path}: {key} is {value!r}; expected {' or '.join(choices)}")
+    return value

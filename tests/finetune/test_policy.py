@@ -1,0 +1,94 @@
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+
+from finetune.errors import InputError
+from finetune.metrics.known import KNOWN_METRICS, LESS_IS_BETTER
+from finetune.policy import GatePolicy, read_policy
+
+VALID = {
+    "primary_metric": "f1_macro",
+    "minimum": {"accuracy": 0.7},
+    "maximum": {"latency_p95_ms": 50},
+    "required": "superior",
+    "minimum_improvement": 0.01,
+    "margin": 0.02,
+    "confidence": 0.95,
+    "slice_margin": 0.1,
+    "slice_minimum_rows": 20,
+    "required_slices": ["label: billing"],
+    "test_rows_seen_in_train": "reject",
+    "valid_days": 7,
+    "without_champion": "promote",
+}
+
+
+def write_policy(folder: Path, **change: object) -> Path:
+    path = folder / "gate.yml"
+    path.write_text(yaml.safe_dump({**VALID, **change}))
+    return path
+
+
+def read(path: Path) -> GatePolicy:
+    return read_policy(path, KNOWN_METRICS, LESS_IS_BETTER)
+
+
+def test_a_policy_is_read(tmp_path: Path) -> None:
+    assert read(write_policy(tmp_path)) == GatePolicy(**{**VALID, "required_slices": ("label: billing",)})
+
+
+def test_the_policy_of_the_repository_is_one() -> None:
+    read(Path(__file__).parents[2] / "endpoints" / "text-classifier" / "gate.yml")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"primary_metric": "f2"}, "unknown metric 'f2'"),
+        ({"primary_metric": "log_loss"}, "less of it is better"),
+        ({"primary_metric": "model_megabytes"}, "less of it is better"),
+        ({"minimum": {"acc": 0.5}}, "unknown metric 'acc'"),
+        ({"minimum": {"accuracy": "high"}}, "minimum.accuracy is 'high'; expected a finite number"),
+        ({"minimum": {"accuracy": math.nan}}, "expected a finite number"),
+        ({"minimum": {"accuracy": True}}, "expected a finite number"),
+        ({"minimum": 0.7}, "expected metric: number pairs"),
+        ({"minimum": {}, "maximum": {}}, "a first model would pass unseen"),
+        ({"required": "better"}, "required is 'better'; expected superior or non_inferior"),
+        ({"minimum_improvement": 0}, "expected a number above 0"),
+        ({"minimum_improvement": -0.1}, "expected a number above 0"),
+        ({"margin": 0}, "margin is 0; expected a number above 0"),
+        ({"confidence": 95}, "expected a number from 0.5 to below 1"),
+        ({"confidence": 1}, "expected a number from 0.5 to below 1"),
+        ({"slice_margin": -1}, "slice_margin is -1; expected a number above 0"),
+        ({"slice_minimum_rows": 0}, "expected a whole number of at least 1"),
+        ({"slice_minimum_rows": 2.5}, "expected a whole number of at least 1"),
+        ({"required_slices": "label: a"}, "expected a list of texts"),
+        ({"required_slices": [1]}, "expected a list of texts"),
+        ({"test_rows_seen_in_train": "ignore"}, "expected reject or subtract or accept"),
+        ({"valid_days": 0}, "valid_days is 0; expected a number above 0"),
+        ({"without_champion": "maybe"}, "expected promote or reject"),
+        ({"threshold": 1}, "threshold is no key of a policy; expected exactly the keys"),
+    ],
+)
+def test_a_policy_that_says_something_else_is_refused(tmp_path: Path, change: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read(write_policy(tmp_path, **change))
+
+
+@pytest.mark.parametrize("key", VALID)
+def test_a_key_that_is_missing_has_no_default(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "gate.yml"
+    path.write_text(yaml.safe_dump({name: value for name, value in VALID.items() if name != key}))
+    with pytest.raises(InputError, match=f"{key} is missing"):
+        read(path)
+
+
+@pytest.mark.parametrize(("text", "message"), [(": :", "not YAML"), ("- 1", "found list"), (None, "no such file")])
+def test_a_policy_that_cannot_be_read_is_refused(tmp_path: Path, text: str | None, message: str) -> None:
+    path = tmp_path / "gate.yml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read(path)
