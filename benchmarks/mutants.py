@@ -1,0 +1,175 @@
+# ruff: noqa: E501 - a planted bug reads best on one line
+"""Plant bugs into the gate, one at a time, and see that the tests notice each.
+
+A gate is only as good as what would be noticed if it were wrong. Each mutant is a fault that gates are known to have,
+made in a copy of the sources; the tests that guard it have to fail there. Exits with 1 when one survives.
+
+Example:
+    python benchmarks/mutants.py            # make mutants
+    python benchmarks/mutants.py --only nan
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+COPIED = ("src/finetune", "components", "endpoints", "tests/finetune", "tests/components")
+COPIED_FILES = ("pyproject.toml", "tests/conftest.py", "tests/support.py")
+GATE, POLICY, VERDICT = "src/finetune/gate.py", "src/finetune/policy.py", "src/finetune/verdict.py"
+COMPARISON, EVALUATION = "src/finetune/comparison.py", "src/finetune/evaluation.py"
+SPLITS, METRICS = "src/finetune/data/splits.py", "src/finetune/metrics/classification.py"
+EVALUATE, REGISTER = "components/evaluate/evaluate.py", "components/register/register.py"
+DEPLOY = "components/deploy/deploy.py"
+GUARDS = {
+    GATE: "tests/finetune/test_gate.py",
+    POLICY: "tests/finetune/test_policy.py",
+    VERDICT: "tests/finetune/test_verdict.py",
+    COMPARISON: "tests/finetune/test_comparison.py",
+    EVALUATION: "tests/finetune/test_evaluation.py",
+    SPLITS: "tests/finetune/data/test_splits.py",
+    METRICS: "tests/finetune/metrics",
+    EVALUATE: "tests/components/test_evaluate.py",
+    REGISTER: "tests/components/test_register.py",
+    DEPLOY: "tests/components/test_deploy.py",
+}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One planted bug: in a file, a text that occurs once is replaced by another."""
+
+    name: str
+    file: str
+    right: str
+    wrong: str
+
+
+MUTANTS = (
+    Mutant("challenger and champion swapped", GATE, "new_figure - old_figure, abs", "old_figure - new_figure, abs"),
+    Mutant("the champion's limits are checked", GATE, "_limit_checks(challenger, policy),", "_limit_checks(champion.evidence if isinstance(champion, Champion) else challenger, policy),"),
+    Mutant("minimum the wrong way round", GATE, "value >= bound, f", "value <= bound, f"),
+    Mutant("minimum not inclusive", GATE, "value >= bound, f", "value > bound, f"),
+    Mutant("maximum the wrong way round", GATE, "value <= bound, f", "value >= bound, f"),
+    Mutant("any check is enough", GATE, "bool(self.checks) and all(", "bool(self.checks) and any("),
+    Mutant("no checks are a pass", GATE, "bool(self.checks) and all(", "all("),
+    Mutant("the flag is overwritten", VERDICT, '"promoted": verdict.promoted', '"promoted": True'),
+    Mutant("NaN counts as a number", GATE, "isinstance(value, int | float) and math.isfinite(value)", "isinstance(value, int | float)"),
+    Mutant("true counts as a number", GATE, "not isinstance(value, bool) and isinstance", "isinstance"),
+    Mutant("a missing metric is 0", GATE, "value = evidence.metrics.get(metric)", "value = evidence.metrics.get(metric, 0.0)"),
+    Mutant("a missing metric is skipped", GATE, 'return Check(f"has {metric}", False,', 'return Check(f"has {metric}", True,'),
+    Mutant("a champion that does not load is no champion", GATE, 'Check("champion", False, f"the champion', 'Check("champion", True, f"the champion'),
+    Mutant("other test rows are fine", GATE, "challenger.test_sha256 != old.test_sha256", "False"),
+    Mutant("the serving model beats itself", GATE, "challenger.model_sha256 == old.model_sha256", "False"),
+    Mutant("noise is an improvement", GATE, "large_enough and difference.low > 0", "large_enough"),
+    Mutant("the upper end is compared", GATE, "large_enough and difference.low > 0", "large_enough and difference.high > 0"),
+    Mutant("any gain is an improvement", GATE, "round(difference.value, 9) >= policy.minimum_improvement", "difference.value > 0"),
+    Mutant("the margin is subtracted twice", GATE, "difference.low >= -policy.margin", "difference.low >= -2 * policy.margin"),
+    Mutant("a NaN interval passes", GATE, "if not all(_is_finite(figure) for figure in figures)", "if False"),
+    Mutant("another metric's interval passes", GATE, "difference.metric != metric", "False"),
+    Mutant("a slice is forgotten", GATE, "checks.extend(_slice_checks(champion.slices, policy))", "pass"),
+    Mutant("the last slice is forgotten", GATE, "for name, part in slices.items() if part.rows >=", "for name, part in list(slices.items())[:-1] if part.rows >="),
+    Mutant("a required slice that is missing passes", GATE, "if rows < policy.slice_minimum_rows:", "if 0 < rows < policy.slice_minimum_rows:"),
+    Mutant("a slice that cannot be right passes", GATE, 'if (wrong := _unsound(part, policy, "accuracy"))', "if (wrong := None)"),
+    Mutant("test rows seen in train are fine", GATE, "if rows.seen_in_train == 0:", "if True:"),
+    Mutant("no test rows are fine", GATE, "if rows.rows < 1:", "if False:"),
+    Mutant("without a champion anything goes", GATE, 'if policy.without_champion == "promote":', "if True:"),
+    Mutant("a policy of no limits is read", POLICY, "if not policy.minimum and not policy.maximum:", "if False:"),
+    Mutant("an unknown metric is read", POLICY, "if metric not in known_metrics:", "if False:"),
+    Mutant("a loss is a primary metric", POLICY, "if policy.primary_metric in lower_is_better:", "if False:"),
+    Mutant("an unknown key is ignored", POLICY, "if missing or unknown:", "if missing:"),
+    Mutant("a verdict for another model", VERDICT, "if written.get(name) != expected:", "if False:"),
+    Mutant("an edited verdict", VERDICT, "if found != answer:", "if False:"),
+    Mutant("an expired verdict", VERDICT, "if now > end:", "if False:"),
+    Mutant("a verdict that extends itself", VERDICT, "if end - decided != timedelta(days=policy.valid_days):", "if False:"),
+    Mutant("a verdict of the future", VERDICT, "if decided > now + timedelta(minutes=5):", "if False:"),
+    Mutant("a champion that was measured is hidden", VERDICT, "if (CHAMPION in measured) != usable or", "if"),
+    Mutant("the models are resampled apart", COMPARISON, "new - old\n\n\ndef compare", "old - new\n\n\ndef compare"),
+    Mutant("one end of the interval", COMPARISON, "[(1 - confidence) / 2, (1 + confidence) / 2]", "[1 - confidence, (1 + confidence) / 2]"),
+    Mutant("draws without the metric count", COMPARISON, ">= 0.9 * RESAMPLES", ">= 0"),
+    Mutant("McNemar counts all rows", COMPARISON, "stats.binomtest(gained, gained + lost)", "stats.binomtest(gained, len(new))"),
+    Mutant("rows seen in train are measured", EVALUATION, "kept = frame[~seen]", "kept = frame[seen | ~seen]"),
+    Mutant("marks of seen rows are believed", EVALUATION, "if counts != expected_counts:", "if False:"),
+    Mutant("copies but for case go unnoticed", SPLITS, ".casefold()", ""),
+    Mutant("an AUC without all labels", METRICS, 'return float("nan")', "return 1.0"),
+    Mutant("the champion is measured as challenger", EVALUATE, "challenger.predictions.probabilities, old.probabilities)", "old.probabilities, challenger.predictions.probabilities)"),
+    Mutant("a rejected model is registered", REGISTER, 'if not verdict["promoted"]:', "if False:"),
+    Mutant("the verdict is not worked out again", REGISTER, "verdict = verify_verdict(evaluation, digest, test_sha256, policy, policy_path, datetime.now(UTC))", 'verdict = read_json(evaluation / VERDICT_FILE, "the verdict")'),
+    Mutant("latest is a version", DEPLOY, "if not target.model.version.isdecimal():", "if False:"),
+    Mutant("any registered model is deployed", DEPLOY, "if tags.get(VERDICT_TAG) != PROMOTED:", "if False:"),
+    Mutant("any content is deployed", DEPLOY, "if len(set(digests.values())) != 1:", "if False:"),
+    Mutant("an old registration is deployed", DEPLOY, "        check_valid(Path(arguments.registration), registration.valid_until, datetime.now(UTC))\n", ""),
+    Mutant("a registration of another verdict is deployed", DEPLOY, "target.verdict_sha256 not in (None, tags.get(VERDICT_DIGEST_TAG))", "False"),
+)  # fmt: skip
+
+
+def survives(mutant: Mutant, folder: Path) -> bool:
+    """Plant a bug and run the tests that guard it.
+
+    Returns:
+        True when the tests do not notice.
+
+    Raises:
+        SystemExit: the text to replace is not there exactly once, or the tests could not be run at all.
+    """
+    path = folder / mutant.file
+    text = path.read_text(encoding="utf-8")
+    if text.count(mutant.right) != 1:
+        sys.exit(
+            f"error: {mutant.name}: {mutant.file} holds {mutant.right!r} {text.count(mutant.right)} times, not once"
+        )
+    path.write_text(text.replace(mutant.right, mutant.wrong), encoding="utf-8")
+    try:
+        done = run_tests(folder, GUARDS[mutant.file])
+    finally:
+        path.write_text(text, encoding="utf-8")
+    if done.returncode not in (0, 1):
+        sys.exit(f"error: {mutant.name}: the tests did not run:\n{done.stdout}{done.stderr}")
+    return done.returncode == 0
+
+
+def run_tests(folder: Path, tests: str) -> subprocess.CompletedProcess[str]:
+    """Run tests in a copy of the sources, up to the first failure."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", tests],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+    )
+
+
+def main() -> None:
+    """Plant every bug."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", metavar="TEXT", help="only mutants whose name holds this text")
+    chosen = [mutant for mutant in MUTANTS if parser.parse_args().only in mutant.name]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for name in COPIED:
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in COPIED_FILES:
+            shutil.copy(ROOT / name, folder / name)
+        for tests in sorted({GUARDS[mutant.file] for mutant in chosen}):
+            done = run_tests(folder, tests)
+            if done.returncode != 0:
+                sys.exit(f"error: without a planted bug, {tests} fails already:\n{done.stdout}")
+        alive = []
+        for number, mutant in enumerate(chosen, start=1):
+            survived = survives(mutant, folder)
+            alive += [mutant] * survived
+            print(
+                f"{number}/{len(chosen)} {'SURVIVED' if survived else 'noticed'}: {mutant.name} ({mutant.file})",
+                flush=True,
+            )
+    print(f"{len(chosen) - len(alive)} of {len(chosen)} planted bugs noticed")
+    sys.exit(1 if alive or not chosen else 0)
+
+
+if __name__ == "__main__":
+    main()
