@@ -14,7 +14,6 @@ from amlocal.reader.model import (
     ARTIFACTS,
     LITERAL_TYPES,
     CommandNode,
-    ExpressionBinding,
     Graph,
     InputSpec,
     Job,
@@ -43,21 +42,10 @@ def unused(graph: Graph) -> Iterator[tuple[str, Place]]:
 
     Azure ML accepts both, so they are no problems; but whoever runs the job should know.
     """
-    used: set[str] = set()
-    written: set[str] = set()
-    for node in graph.nodes.values():
-        templates = [given.template for given in node.inputs.values() if isinstance(given, ExpressionBinding)]
-        if isinstance(node, CommandNode):
-            values = [setting.value for setting in node.component.settings]
-            templates += [value for value in values if isinstance(value, Template)]
-        for template in templates:
-            found = references(template)
-            used.update(reference.name for reference, _ in found if reference.kind is Kind.PARENT_INPUT)
-        for output in node.outputs.values():
-            if output.target is not None and output.target.reference is not None:
-                written.add(output.target.reference.name)
+    targets = [output.target for node in graph.nodes.values() for output in node.outputs.values()]
+    written = {target.reference.name for target in targets if target is not None and target.reference is not None}
     for name, spec in graph.inputs.items():
-        if name not in used:
+        if name not in graph.mentioned:
             yield f"input {name}, used by no node,", spec.place
     for name, output_spec in graph.outputs.items():
         if name not in written:

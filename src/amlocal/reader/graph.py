@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ from amlocal.reader.sweep import read_sweep
 
 _NODE_TYPES = ("command", "parallel", "pipeline", "sweep")
 COMPONENT_TYPES = ("command", "parallel", "pipeline")
+_PARENT_INPUT = re.compile(r"parent\.inputs\.([A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*)*)")
 _PIPELINE_COMPONENT_KEYS = ("$schema", *RECORDED, "version", "display_name", "description", "tags", "properties")
 
 
@@ -58,6 +60,11 @@ def read_nodes(section: Section, outputs: Mapping[str, OutputSpec], open_files: 
     return nodes
 
 
+def mentioned_inputs(section: Section) -> frozenset[str]:
+    """Name the inputs that anything below ``jobs`` refers to, such as a node's compute."""
+    return frozenset(name for text in section.texts("jobs") for name in _PARENT_INPUT.findall(text))
+
+
 def read_graph_component(node: Located, report: Report, name: str, open_files: tuple[Path, ...]) -> Graph:
     """Read a component of ``type: pipeline``."""
     section = Section(node, "pipeline component", report)
@@ -65,8 +72,9 @@ def read_graph_component(node: Located, report: Report, name: str, open_files: t
     section.ignore("is_deterministic", prefix="pipeline component ")
     outputs = read_outputs(section)
     inputs = read_specs(section)
+    mentioned = mentioned_inputs(section)
     nodes = read_nodes(section, outputs, open_files)
-    graph = Graph(section.text("name") or name, node.place, inputs, outputs, nodes)
+    graph = Graph(section.text("name") or name, node.place, inputs, outputs, nodes, mentioned)
     section.finish()
     return graph
 

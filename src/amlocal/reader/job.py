@@ -11,7 +11,7 @@ from amlocal.reader.assets import Assets, NoAssets, UriMapping
 from amlocal.reader.check import unused
 from amlocal.reader.command import read_command
 from amlocal.reader.elsewhere import is_elsewhere, note_elsewhere
-from amlocal.reader.graph import lone_node, read_nodes, resolve_component, with_instances
+from amlocal.reader.graph import lone_node, mentioned_inputs, read_nodes, resolve_component, with_instances
 from amlocal.reader.inputs import read_all_given, read_job_outputs, read_outputs, read_specs
 from amlocal.reader.model import Binding, Graph, InputSpec, Job, Settings, UnresolvedNode
 from amlocal.reader.section import RECORDED, Report, Section
@@ -146,7 +146,8 @@ def _pipeline(section: Section, label: str, path: Path) -> tuple[Graph, dict[str
         specs = read_specs(body)
         outputs = {**read_outputs(body), **outputs}
         _undeclared(given, specs, report)
-    graph = Graph(label, section.place, specs, outputs, read_nodes(body, outputs, open_files))
+    mentioned = mentioned_inputs(body)
+    graph = Graph(label, section.place, specs, outputs, read_nodes(body, outputs, open_files), mentioned)
     if body is not section:
         body.finish()
     return graph, _bindings(given), settings

@@ -336,7 +336,7 @@ class Graph:
     """A pipeline's inside: a pipeline job, or a component of ``type: pipeline``.
 
     Attributes:
-        unreadable: nodes that could not be read; their problems have been reported.
+        mentioned: names of the inputs that its nodes refer to, also in settings without a meaning on one machine.
     """
 
     name: str
@@ -344,6 +344,7 @@ class Graph:
     inputs: Mapping[str, InputSpec]
     outputs: Mapping[str, OutputSpec]
     nodes: Mapping[str, CommandNode | PipelineNode | UnresolvedNode]
+    mentioned: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

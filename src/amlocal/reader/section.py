@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, TypeVar
@@ -107,6 +107,11 @@ class Section:
     def look(self, key: str) -> Located | None:
         """Give a value without taking it."""
         return self._left.get(key)
+
+    def texts(self, key: str) -> Iterator[str]:
+        """Give every text below a key, without taking it."""
+        if key in self._left:
+            yield from _texts(self._left[key])
 
     def section(self, key: str, what: str | None = None) -> Section:
         """Take a mapping; an absent one is empty."""
@@ -256,3 +261,11 @@ def as_number(node: Located, what: str) -> float:
     except (TypeError, ValueError):
         raise UnreadableError(node.place, "type", f"{what} must be a number, found {plain(node)!r}") from None
     return int(number) if isinstance(value, int) else number
+
+
+def _texts(node: Located) -> Iterator[str]:
+    if isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node.value, (dict, list)):
+        for child in node.value.values() if isinstance(node.value, dict) else node.value:
+            yield from _texts(child)

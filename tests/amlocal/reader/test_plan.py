@@ -78,6 +78,17 @@ def test_inputs_and_outputs_for_nobody_are_named(tmp_path):
     assert plan.outputs["none"] is None
 
 
+def test_an_input_that_only_names_a_compute_is_not_for_nobody(tmp_path):
+    path = tmp_path / "job.yml"
+    path.write_text(
+        "type: pipeline\ninputs: {cluster: cpu}\njobs:\n  a:\n    type: command\n    command: echo a\n"
+        "    environment: azureml:any:1\n    compute: ${{parent.inputs.cluster}}\n"
+    )
+
+    assert set(read_plan(path).job.ignored) == {"compute"}
+    assert set(read_plan(path, ["inputs.cluster=gpu"]).job.ignored) == {"compute"}
+
+
 def test_environment_definition_holds_the_conda_file_but_not_where_it_lies():
     job = read_plan(JOBS / "environments" / "job.yml").job
     environment = job.graph.nodes["from_file"].component.environment
