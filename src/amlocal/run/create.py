@@ -343,4 +343,6 @@ def _first_record(name: str, plan: Plan, environments: Environments) -> JobRecor
         ignored=ignored,
         notes=notes,
         steps={step.name: StepRecord(step.name, _kind(step)) for step in plan.steps},
+        # From the first moment on, so that a job whose process is killed before it starts is known to be gone.
+        **this_process(),
     )

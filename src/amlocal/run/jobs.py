@@ -52,7 +52,7 @@ def is_running(record: JobRecord) -> bool:
         return False
 
 
-def this_process() -> dict[str, float | int]:
+def this_process() -> dict[str, Any]:
     """Give what a record says of the process that runs its job."""
     return {"pid": os.getpid(), "pid_started": psutil.Process().create_time()}
 

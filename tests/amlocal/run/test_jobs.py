@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from amlocal.errors import AmlocalError
+from amlocal.run.create import Request, prepare_job
 from amlocal.run.download import download
 from amlocal.run.files import JobFolder, write_atomically
 from amlocal.run.follow import Follower
@@ -75,6 +76,16 @@ def test_job_whose_process_is_gone_counts_as_canceled(machine, ended_process):
     assert [step.status for step in record.steps.values()] == ["Completed", "Canceled", "NotStarted"]
     assert record.steps["busy"].trials[0].status == "Canceled"
     assert [found.status for found in all_records(machine.home)] == ["Canceled"]
+
+
+def test_job_that_was_killed_before_it_started_counts_as_canceled(machine, write, ended_process):
+    job = write("job.yml", "type: command\ncommand: 'true'\nenvironment: azureml:any:1\n")
+    prepared = prepare_job(Request(job, machine.home, name="early"))
+    assert read_record(prepared.folder).status == "NotStarted"
+
+    write_atomically(prepared.folder.record, to_json(replace(prepared.journal.record, **ended_process)))
+
+    assert read_record(prepared.folder).status == "Canceled"
 
 
 def test_a_process_that_got_its_number_later_is_another_one(machine):
