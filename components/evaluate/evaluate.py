@@ -9,11 +9,13 @@ Example:
 """
 
 import logging
+import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -31,19 +33,24 @@ from finetune.evaluation import (
     predictions_frame,
     read_test_rows,
 )
-from finetune.files import folder_sha256, write_json
+from finetune.files import folder_sha256, read_json, write_json
 from finetune.gate import Champion, Evidence, UnusableChampion
 from finetune.metrics.classification import classification_metrics, majority_class_metrics, per_label_metrics
 from finetune.metrics.known import KNOWN_METRICS, LESS_IS_BETTER
 from finetune.policy import GatePolicy, read_policy
+from finetune.report.facts import Facts
+from finetune.report.tracked import find_sweep, log_files
+from finetune.report.write import write_report
 from finetune.stage import parse_arguments, run_stage
+from finetune.training.contents import TRAINING_RECORD
 from finetune.verdict import (
     CHALLENGER,
     METRICS_FILE,
     PREDICTIONS_FILE,
+    VERDICT_FILE,
     Serving,
     describe_evidence,
-    write_verdict,
+    draft_verdict,
 )
 from finetune.workspace import ModelVersion, check_endpoint_name, connect, download_model, serving_model
 
@@ -57,10 +64,11 @@ class EvaluateArguments:
     dataset: str = field(metadata={"help": "folder that prep wrote"})
     model: str = field(metadata={"help": "the challenger: MLflow model folder that train wrote"})
     gate_policy: str = field(metadata={"help": "gate.yml: what it takes to be promoted"})
-    evaluation: str = field(metadata={"help": "output folder: metrics.json, predictions.parquet, verdict.json"})
+    evaluation: str = field(metadata={"help": "output folder: metrics, predictions, report.html, report.md, verdict"})
     endpoint_name: str | None = field(
         default=None, metadata={"help": "endpoint whose serving model is the champion; default: no champion"}
     )
+    commit: str = field(default="unrecorded", metadata={"help": "commit of the code, for the report"})
 
 
 @dataclass(frozen=True)
@@ -106,22 +114,25 @@ def main(argv: Sequence[str]) -> None:
     evidence = describe_evidence(challenger.evidence, serving, rows)
     train_counts = list(manifest.splits["train"].labels.values())
     evidence["metrics"]["majority_class"] = majority_class_metrics(manifest.labels, train_counts, true)
-    write_json(
-        output / METRICS_FILE,
-        {
-            "task": manifest.task,
-            "rows": len(frame),
-            **evidence,
-            "labels": per_label_metrics(manifest.labels, true, challenger.predictions.predicted),
-        },
-    )
-    predictions_frame(frame, manifest.labels, challenger.predictions, old).to_parquet(
-        output / PREDICTIONS_FILE, index=False
-    )
+    measured = {
+        "task": manifest.task,
+        "rows": len(frame),
+        **evidence,
+        "labels": per_label_metrics(manifest.labels, true, challenger.predictions.predicted),
+    }
+    write_json(output / METRICS_FILE, measured)
+    answered = predictions_frame(frame, manifest.labels, challenger.predictions, old)
+    answered.to_parquet(output / PREDICTIONS_FILE, index=False)
+    verdict = draft_verdict(output, policy, policy_path, datetime.now(UTC))
+    training = _training_record(Path(arguments.model))
+    with mlflow.start_run() as run:
+        _log(evidence["metrics"], verdict["promoted"])
+        sweep, no_sweep = find_sweep(run, training)
+        facts = Facts(measured, verdict, manifest, answered, training, sweep, no_sweep, _lineage(arguments, run))
+        log_files(*write_report(output, facts))
     # Written last: a folder with a verdict is a whole evaluation.
-    verdict = write_verdict(output, policy, policy_path, datetime.now(UTC))
-    _log(evidence["metrics"], verdict.promoted)
-    LOGGER.info("%s: %s", "promoted" if verdict.promoted else "not promoted", "; ".join(verdict.reasons))
+    write_json(output / VERDICT_FILE, verdict)
+    LOGGER.info("%s: %s", "promoted" if verdict["promoted"] else "not promoted", "; ".join(verdict["reasons"]))
 
 
 def _compare(evidence: Evidence, answers: Answers, masks: Mapping[str, np.ndarray], policy: GatePolicy) -> Champion:
@@ -153,11 +164,25 @@ def _measure_champion(
             return version, UnusableChampion(str(version), str(error))
 
 
-def _log(measured: dict[str, dict[str, float]], promoted: bool) -> None:
-    with mlflow.start_run():
-        for model, metrics in measured.items():
-            mlflow.log_metrics({f"test/{model}/{name}": value for name, value in metrics.items() if np.isfinite(value)})
-        mlflow.set_tag("promoted", promoted)
+def _log(measured: Mapping[str, Mapping[str, float]], promoted: bool) -> None:
+    for model, metrics in measured.items():
+        mlflow.log_metrics({f"test/{model}/{name}": value for name, value in metrics.items() if np.isfinite(value)})
+    mlflow.set_tag("promoted", promoted)
+
+
+def _training_record(model: Path) -> dict[str, Any] | None:
+    path = model / TRAINING_RECORD
+    return read_json(path, "the record that train writes") if path.is_file() else None
+
+
+def _lineage(arguments: EvaluateArguments, run: mlflow.ActiveRun) -> dict[str, str]:
+    """Return what names this run; jobs have names where Azure ML's variables give them."""
+    return {
+        "commit": arguments.commit,
+        "job": os.environ.get("AZUREML_ROOT_RUN_ID", "unrecorded"),
+        "step": os.environ.get("AZUREML_RUN_ID", "unrecorded"),
+        "MLflow run": run.info.run_id,
+    }
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ from transformers import HfArgumentParser, TrainingArguments
 from finetune.checkpoints import EMBEDDED_NAME
 from finetune.errors import InputError
 from finetune.stage import HelpFormatter, run_stage
-from finetune.training.fit import SCORE, FitRequest, fit
+from finetune.training.contents import SCORE
+from finetune.training.fit import FitRequest, fit
 from finetune.training.precision import AUTO, PRECISIONS, Precision, choose_precision
 
 DEFAULTS: dict[str, Any] = {

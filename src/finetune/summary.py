@@ -20,6 +20,7 @@ from rich.table import Table
 from finetune.data.manifest import LABEL
 from finetune.errors import InputError
 from finetune.files import read_json
+from finetune.report import REPORT_PAGE
 from finetune.stage import run_stage
 from finetune.training.contents import TRAINING_RECORD
 from finetune.verdict import PREDICTIONS_FILE
@@ -57,6 +58,7 @@ def main(argv: "Sequence[str]") -> None:
     word = "[bold green]promoted[/]" if verdict["promoted"] else "[bold yellow]not promoted[/]"
     console.print(f"[bold]Verdict[/]       {word}: {'; '.join(verdict['reasons'])}")
     console.print(f"[bold]Registered[/]    {describe_registration(registration)}")
+    console.print(f"[bold]Report[/]        {outputs / 'evaluation' / REPORT_PAGE}")
     _print_endpoint(console, rollout, outputs / "evaluation", arguments.key_command)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import finetune
 from finetune.errors import InputError
-from finetune.files import file_sha256, read_json, write_json
+from finetune.files import file_sha256, read_json
 from finetune.gate import Champion, Difference, Evidence, TestRows, UnusableChampion, Verdict, decide
 from finetune.policy import GatePolicy
 from finetune.workspace import ModelVersion
@@ -42,8 +42,8 @@ def describe_evidence(challenger: Evidence, serving: Serving | None, rows: TestR
     return described
 
 
-def write_verdict(evaluation: Path, policy: GatePolicy, policy_path: Path, decided_at: datetime) -> Verdict:
-    """Let the gate decide by metrics.json, and write verdict.json beside it.
+def draft_verdict(evaluation: Path, policy: GatePolicy, policy_path: Path, decided_at: datetime) -> dict[str, Any]:
+    """Let the gate decide by metrics.json.
 
     Args:
         evaluation: the folder, with metrics.json and predictions.parquet.
@@ -51,26 +51,25 @@ def write_verdict(evaluation: Path, policy: GatePolicy, policy_path: Path, decid
         policy_path: gate.yml.
         decided_at: now, with a time zone.
 
+    Returns:
+        The contents of verdict.json, to be written last: a folder with a verdict is a whole evaluation.
+
     Raises:
         InputError: metrics.json does not hold what the gate decides by.
     """
     metrics = read_json(evaluation / METRICS_FILE, "the metrics that evaluate writes")
     verdict = _decide(evaluation / METRICS_FILE, metrics, policy)
-    write_json(
-        evaluation / VERDICT_FILE,
-        {
-            **_answer(verdict),
-            "decided_at": decided_at.isoformat(timespec="seconds"),
-            "valid_until": (decided_at + timedelta(days=policy.valid_days)).isoformat(timespec="seconds"),
-            "model_sha256": metrics["model_sha256"],
-            "test_sha256": metrics["test_rows"]["sha256"],
-            **_digests(evaluation, policy_path),
-            "policy": asdict(policy),
-            "champion": metrics["champion"],
-            "comparison": metrics["comparison"],
-        },
-    )
-    return verdict
+    return {
+        **_answer(verdict),
+        "decided_at": decided_at.isoformat(timespec="seconds"),
+        "valid_until": (decided_at + timedelta(days=policy.valid_days)).isoformat(timespec="seconds"),
+        "model_sha256": metrics["model_sha256"],
+        "test_sha256": metrics["test_rows"]["sha256"],
+        **_digests(evaluation, policy_path),
+        "policy": asdict(policy),
+        "champion": metrics["champion"],
+        "comparison": metrics["comparison"],
+    }
 
 
 def verify_verdict(

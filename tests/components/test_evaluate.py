@@ -150,3 +150,30 @@ def test_an_endpoint_name_that_cannot_be_is_refused_at_once(run) -> None:
                 *("--endpoint_name", "bad.name"),
             ]
         )
+
+
+def test_the_report_is_in_the_folder_and_among_the_runs_artefacts(run, trained_model: Path, tmp_path: Path) -> None:
+    import mlflow
+
+    out = run(champion=spoil(trained_model, tmp_path), serving=True)
+    page, metrics = (out / "report.html").read_text(), read(out, "metrics.json")
+    for value in metrics["metrics"]["challenger"].values():
+        assert f"{value:.4f}" in page
+    assert read(trained_model, "training.json")["precision"]["reason"] in page
+    assert "evaluate did not run as a step of a pipeline" in page
+    assert (out / "report.md").read_text().startswith("## ✅ Promoted")
+    (tracked,) = mlflow.search_runs(output_format="list")
+    names = [file.path for file in mlflow.artifacts.list_artifacts(run_id=tracked.info.run_id, artifact_path="report")]
+    assert sorted(names) == ["report/report.html", "report/report.md"]
+
+
+def test_nothing_is_taken_for_a_whole_evaluation_without_its_report(
+    run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    def fail(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(load_component("evaluate"), "write_report", fail)
+    with pytest.raises(OSError, match="no space left"):
+        run()
+    assert not (tmp_path / "out" / "verdict.json").exists()

@@ -15,7 +15,7 @@ from finetune.gate import Champion, Difference, Evidence, TestRows
 from finetune.metrics.known import KNOWN_METRICS, LESS_IS_BETTER
 from finetune.policy import read_policy
 from finetune.registration import read_registration
-from finetune.verdict import METRICS_FILE, PREDICTIONS_FILE, VERDICT_FILE, describe_evidence, write_verdict
+from finetune.verdict import METRICS_FILE, PREDICTIONS_FILE, VERDICT_FILE, describe_evidence, draft_verdict
 from finetune.workspace import ModelVersion
 
 POLICY = {
@@ -75,7 +75,8 @@ class Stage:
         evidence = describe_evidence(challenger, serving, TestRows(self.test_sha256, 100, 0))
         write_json(self.evaluation / METRICS_FILE, evidence)
         (self.evaluation / PREDICTIONS_FILE).write_bytes(b"answers")
-        write_verdict(self.evaluation, policy, self.policy_path, decided_at)
+        verdict = draft_verdict(self.evaluation, policy, self.policy_path, decided_at)
+        write_json(self.evaluation / VERDICT_FILE, verdict)
 
     def run(self):
         self.module.main(

@@ -19,8 +19,8 @@ from finetune.verdict import (
     VERDICT_FILE,
     check_valid,
     describe_evidence,
+    draft_verdict,
     verify_verdict,
-    write_verdict,
 )
 from finetune.workspace import ModelVersion
 
@@ -62,7 +62,7 @@ def evaluate(folder: Path, challenger: Evidence, champion: Champion | UnusableCh
     evidence = describe_evidence(challenger, serving, TestRows(challenger.test_sha256, 100, 0))
     write_json(folder / METRICS_FILE, {"rows": 100, **evidence})
     (folder / PREDICTIONS_FILE).write_bytes(b"answers")
-    write_verdict(folder, policy, policy_path, DECIDED)
+    write_json(folder / VERDICT_FILE, draft_verdict(folder, policy, policy_path, DECIDED))
     return lambda now=DECIDED + timedelta(hours=1): verify_verdict(folder, "m" * 64, "t" * 64, policy, policy_path, now)
 
 

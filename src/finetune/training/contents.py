@@ -1,7 +1,10 @@
-"""The files that train adds to a model folder, named here so that readers need not import what writes them."""
+"""What train leaves behind, named here so that readers need not import what writes it."""
 
 TRAINING_RECORD = "training.json"
 """Arguments, validation figures, seconds, hardware and versions of the run."""
 
 EXAMPLE_PREDICTION = "example_prediction.json"
 """Input example and the model's own answer to it: what a deployment of the model must answer too."""
+
+SCORE = "score"
+"""The metric every trial logs: the task's primary metric on validation, oriented so that more is better."""

@@ -19,15 +19,12 @@ from finetune.errors import InputError
 from finetune.files import write_json
 from finetune.tasks import Task, task_named
 from finetune.tracking import MetricsCallback, log_parameters
-from finetune.training.contents import TRAINING_RECORD
+from finetune.training.contents import SCORE, TRAINING_RECORD
 from finetune.training.hardware import describe_hardware, package_versions
 from finetune.training.model_folder import save_model_folder
 from finetune.training.precision import Precision
 
 LOGGER = logging.getLogger(__name__)
-
-SCORE = "score"
-"""The metric every trial logs: the task's primary metric on validation, oriented so that more is better."""
 
 LOGGED_ARGUMENTS = (
     "learning_rate",

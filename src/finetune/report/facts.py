@@ -1,0 +1,103 @@
+"""All that a report is made from. The report is a pure function of these."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from finetune.data.manifest import LABEL, DatasetManifest
+from finetune.evaluation import label_ids
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of the sweep, as its MLflow run tells."""
+
+    name: str
+    status: str
+    """MLflow's: FINISHED, FAILED, KILLED, RUNNING."""
+    parameters: Mapping[str, str]
+    scores: tuple[tuple[int, float], ...]
+    """(milliseconds since 1970, score) in the order in which they were logged."""
+    run_id: str = ""
+
+    @property
+    def ended_early(self) -> bool:
+        """True when it was stopped from outside: by the sweep's early termination, or by its time limit."""
+        return self.status == "KILLED"
+
+    @property
+    def best(self) -> float | None:
+        """The highest score; None when none was logged."""
+        return max((score for _, score in self.scores), default=None)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The sweep that the challenger came from."""
+
+    trials: tuple[Trial, ...]
+    chosen: str | None = None
+    """Name of the trial whose score and arguments are the challenger's; None when none or several could be it."""
+    losses: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+    """(step, value) of "loss" and "validation/loss" of the chosen trial."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One model's answers to the test rows."""
+
+    predicted: np.ndarray
+    """Label ids, shape (n,)."""
+    probabilities: np.ndarray
+    """Shape (n, labels)."""
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """The probability of the answer that was given, shape (n,)."""
+        return self.probabilities[np.arange(len(self.predicted)), self.predicted]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known when the report is written."""
+
+    metrics: Mapping[str, Any]
+    """Contents of metrics.json."""
+    verdict: Mapping[str, Any]
+    """Contents of verdict.json."""
+    manifest: DatasetManifest
+    predictions: pd.DataFrame
+    """Contents of predictions.parquet: see `finetune.evaluation.predictions_frame`."""
+    training: Mapping[str, Any] | None = None
+    """Contents of the challenger's training.json."""
+    sweep: Sweep | None = None
+    no_sweep: str = "it was not looked for"
+    """Why there is no sweep, when there is none."""
+    lineage: Mapping[str, str] = field(default_factory=dict)
+    """What else names the run: commit, jobs."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The label names; a label's id is its position."""
+        return self.manifest.labels
+
+    @property
+    def true(self) -> np.ndarray:
+        """Label ids of the test rows, shape (n,)."""
+        return label_ids(self.predictions, self.labels)
+
+    @property
+    def texts(self) -> list[str]:
+        """The text columns, in the order of predictions.parquet."""
+        return list(self.predictions.columns[: self.predictions.columns.get_loc(LABEL)])
+
+    def answered(self, model: str) -> Answered | None:
+        """Return the answers of "challenger" or "champion"; None when it was not measured."""
+        if model not in self.predictions.columns:
+            return None
+        ids = {label: i for i, label in enumerate(self.labels)}
+        probabilities = self.predictions[[f"{model}:{label}" for label in self.labels]].to_numpy(dtype=np.float64)
+        return Answered(self.predictions[model].map(ids).to_numpy(), probabilities)

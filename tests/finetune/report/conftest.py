@@ -1,0 +1,165 @@
+"""A made-up evaluation, measured, compared and decided by the project's own functions."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from finetune.comparison import Answers, compare, compare_slices, paired_test, slices
+from finetune.data.manifest import DatasetManifest, SplitSummary
+from finetune.evaluation import Predictions, predictions_frame
+from finetune.files import read_json, write_json
+from finetune.gate import Champion, Evidence, TestRows, UnusableChampion
+from finetune.metrics.classification import (
+    classification_metrics,
+    majority_class_metrics,
+    per_label_metrics,
+    softmax,
+)
+from finetune.metrics.known import KNOWN_METRICS, LESS_IS_BETTER
+from finetune.policy import read_policy
+from finetune.report.facts import Facts, Sweep, Trial
+from finetune.verdict import METRICS_FILE, PREDICTIONS_FILE, describe_evidence, draft_verdict
+from finetune.workspace import ModelVersion
+
+POLICY = {
+    "primary_metric": "accuracy",
+    "minimum": {"accuracy": 0.5},
+    "maximum": {"latency_p95_ms": 200},
+    "required": "superior",
+    "minimum_improvement": 0.01,
+    "margin": 0.01,
+    "confidence": 0.95,
+    "slice_margin": 0.1,
+    "slice_minimum_rows": 20,
+    "required_slices": [],
+    "test_rows_seen_in_train": "subtract",
+    "valid_days": 14,
+    "without_champion": "promote",
+}
+NASTY = (
+    '<script>document.title = "taken"</script><img src="http://example.invalid/x.png" onerror=alert(1)>',
+    "</td></tr></table><h1>free</h1>",
+    "`code` | pipes | **bold** [link](http://example.invalid) @someone #12 $x$ ~~gone~~",
+    "emoji 😀, \u202eright to left\u202c, \x07bell, {{ 7 * 7 }}",
+    "long " * 1000,
+)
+INTENTS = ("account", "billing", "delivery", "product", "returns", "technical")
+
+
+def training_record() -> dict[str, Any]:
+    return {
+        "checkpoint": "all-MiniLM",
+        "task": "text-classification",
+        "arguments": {"learning_rate": 0.0001, "num_train_epochs": 3.0, "seed": 42, "bf16": False},
+        "precision": {"name": "fp32", "reason": "the CPU has no bf16"},
+        "validation": {"loss": 0.31, "accuracy": 0.91, "score": 0.9},
+        "best_checkpoint_step": 264,
+        "steps": 264,
+        "samples_per_second": 101.489,
+        "seconds": {"load": 0.23, "train": 41.83, "save": 0.54},
+        "data": {},
+        "hardware": {"machine": "x86_64", "cores": 2, "torch_threads": 1, "memory_gib": 23.5, "gpus": []},
+        "versions": {"torch": "2.13.0"},
+    }
+
+
+def made_up_sweep(trials: int = 9) -> Sweep:
+    """Trials whose score hangs on the learning rate; the third is ended early."""
+    made = []
+    for number in range(trials):
+        rate, epochs = 1e-5 * 2**number, 2 + number % 2
+        final = 0.9 - 0.05 * abs(number - 4)
+        scores = [(1_000_000 + 60_000 * (number + epoch), final - 0.3 * 0.5**epoch) for epoch in range(epochs)]
+        status = "KILLED" if number == 2 else "FINISHED"
+        parameters = {"learning_rate": str(rate), "num_train_epochs": str(epochs), "optim": "adamw"}
+        made.append(Trial(f"sweep-{number}", status, parameters, tuple(scores), f"run-{number}"))
+    losses = {
+        "loss": tuple((step, 2 * 0.98**step) for step in range(10, 270, 10)),
+        "validation/loss": ((88, 0.6), (176, 0.4), (264, 0.35)),
+    }
+    return Sweep(tuple(made), "sweep-4", losses)
+
+
+@pytest.fixture
+def make_facts(tmp_path: Path) -> Callable[..., Facts]:
+    """Return what makes facts: labels, rows, and "usable", "unusable" or no champion."""
+
+    def make(
+        labels: tuple[str, ...] = INTENTS,
+        rows: int = 240,
+        champion: str | None = "usable",
+        pairs: bool = False,
+        texts: tuple[str, ...] = NASTY,
+        skill: float = 2.6,
+        **more: Any,
+    ) -> Facts:
+        generator = np.random.default_rng(3)
+        true = np.arange(rows) % len(labels)
+        hits = np.eye(len(labels))[true]
+        spread = generator.normal(size=(rows, len(labels)))
+        new = softmax(skill * hits + 1.1 * spread)
+        old = softmax(1.6 * hits + 1.1 * spread + 0.5 * generator.normal(size=spread.shape))
+        # The nasty texts are those that the challenger is surest of, and wrong.
+        for row in range(len(texts)):
+            new[row] = 1e-4 / len(labels)
+            new[row, (true[row] + 1) % len(labels)] += 1 - 1e-4 - 1e-4 * row
+            new[row] /= new[row].sum()
+        words = [*texts, *(f"message {row} " + "word " * (row % 17) for row in range(len(texts), rows))]
+        columns = {"text": words} | ({"text_pair": words[::-1]} if pairs else {})
+        frame = pd.DataFrame(columns | {"label": [labels[i] for i in true], "seen_in_train": "no"})
+        train_counts = {label: 100 + i for i, label in enumerate(labels)}
+        tested = {label: int((true == i).sum()) for i, label in enumerate(labels)}
+        manifest = DatasetManifest(
+            task="text-pair-classification" if pairs else "text-classification",
+            text_columns=tuple(columns),
+            labels=labels,
+            splits={
+                "train": SplitSummary(
+                    "train.csv", sum(train_counts.values()), train_counts, {"no label": 3}, "a" * 64, 0, 0, 17.2, 0.021
+                ),
+                "validation": SplitSummary("train.csv", rows, tested, {}, "b" * 64, 1, 0, 17.0, 0.0),
+                "test": SplitSummary("test.csv", rows + 4, tested, {}, "t" * 64, 3, 1),
+            },
+            checkpoint="sentence-transformers/all-MiniLM-L6-v2",
+            tokenizer_sha256="e" * 64,
+            max_length=256,
+            source="customer_messages",
+            label_mapping="as-is",
+            seed=1,
+        )
+        cost = {"latency_p95_ms": 8.25, "model_megabytes": 91.4}
+        test_rows = TestRows("t" * 64, rows, 0, 4)
+        challenger = Evidence("m" * 64, "t" * 64, {**classification_metrics(labels, true, new), **cost}, "challenger")
+        policy_path = tmp_path / "gate.yml"
+        policy_path.write_text(yaml.safe_dump(POLICY))
+        policy = read_policy(policy_path, KNOWN_METRICS, LESS_IS_BETTER)
+        serving, answers = None, Answers(labels, true, new, old)
+        if champion == "usable":
+            evidence = Evidence("c" * 64, "t" * 64, {**classification_metrics(labels, true, old), **cost}, "messages:2")
+            parts = compare_slices(slices(frame, list(columns)), answers, 0.95)
+            serving = (
+                ModelVersion("messages", "2"),
+                Champion(evidence, compare("accuracy", answers, 0.95), *paired_test("accuracy", answers), parts),
+            )
+        elif champion == "unusable":
+            serving = ModelVersion("messages", "2"), UnusableChampion("messages:2", "weights <broken> & gone")
+        described = describe_evidence(challenger, serving, test_rows)
+        described["metrics"]["majority_class"] = majority_class_metrics(labels, list(train_counts.values()), true)
+        per_label = per_label_metrics(labels, true, new.argmax(axis=1))
+        write_json(tmp_path / METRICS_FILE, {"task": manifest.task, "rows": rows, **described, "labels": per_label})
+        asked = [Predictions(p.argmax(axis=1), p, 8.25) for p in (new, old)]
+        answered = predictions_frame(frame, labels, asked[0], asked[1] if champion == "usable" else None)
+        answered.to_parquet(tmp_path / PREDICTIONS_FILE, index=False)
+        verdict = draft_verdict(tmp_path, policy, policy_path, datetime(2026, 1, 5, 9, 30, tzinfo=UTC))
+        metrics = read_json(tmp_path / METRICS_FILE, "metrics")
+        lineage = {"commit": "0123abc", "job": "finetune-1", "step": "evaluate-1"}
+        known = {"training": training_record(), "sweep": made_up_sweep(), "lineage": lineage, **more}
+        return Facts(metrics, verdict, manifest, pd.read_parquet(tmp_path / PREDICTIONS_FILE), **known)
+
+    return make

@@ -1,0 +1,184 @@
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pytest
+
+from finetune.report.facts import Facts
+from finetune.report.page import render_page
+from finetune.verdict import CHALLENGER, CHAMPION
+
+MakeFacts = Callable[..., Facts]
+VOID = {"meta", "br", "img", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """A page's elements, its text without markup, and the order of its headings; refuses elements that do not close."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def names(self) -> list[str]:
+        return [tag for tag, _ in self.tags]
+
+    def section(self, name: str, page: str) -> str:
+        (found,) = re.findall(rf'<section id="{name}".*?</section>', page, re.DOTALL)
+        return found
+
+
+def test_the_page_says_what_metrics_and_verdict_say(make_facts: MakeFacts) -> None:
+    facts = make_facts()
+    text = Page(render_page(facts)).text
+    assert "Promoted" in text
+    for reason in facts.verdict["reasons"]:
+        assert reason in text
+    for model in (CHALLENGER, CHAMPION):
+        for value in facts.metrics["metrics"][model].values():
+            assert f"{value:.4f}" in text
+    for row in facts.metrics["labels"]:
+        assert f"{row['label']} {row['support']} {row['precision']:.4f} {row['recall']:.4f} {row['f1']:.4f}" in text
+    difference = facts.metrics["comparison"]["difference"]
+    assert f"{difference['low']:+.4f} to {difference['high']:+.4f}" in text
+    assert facts.verdict["policy_sha256"] in text
+    assert "0123abc" in text
+    assert "101.5 rows a second" in text
+    assert "nan" not in text.lower().split()
+
+
+def test_the_figures_are_there_with_names_and_descriptions(make_facts: MakeFacts) -> None:
+    page = render_page(make_facts())
+    titles = re.findall(r'<title id="([a-z-]+)-title">', page)
+    assert titles == [
+        *("confusion-challenger", "confusion-champion", "roc", "precision-recall", "reliability", "slices"),
+        *("scores", "learning-rates", "importance", "losses"),
+    ]
+    found = Page(page)
+    assert found.names().count("svg") == len(titles)
+    assert all(attributes["role"] == "img" for tag, attributes in found.tags if tag == "svg")
+    ids = [attributes["id"] for _, attributes in found.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for _, attributes in found.tags:
+        for name in (attributes.get("aria-labelledby") or "").split():
+            assert name in ids
+        if (attributes.get("href") or "").startswith("#"):
+            assert attributes["href"][1:] in ids
+    assert re.findall(r"#1111\d\d", page) == []
+
+
+def test_the_page_needs_no_script_and_loads_nothing(make_facts: MakeFacts) -> None:
+    page = Page(render_page(make_facts()))
+    assert set(page.names()) & {"script", "img", "link", "iframe", "object", "form", "image", "base"} == set()
+    assert [name for _, attributes in page.tags for name in attributes if name.startswith("on")] == []
+    assert [
+        attributes["href"]
+        for _, attributes in page.tags
+        if "href" in attributes and not (attributes["href"] or "").startswith("#")
+    ] == []
+    (policy,) = [attributes["content"] for _, attributes in page.tags if "http-equiv" in attributes]
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'")
+
+
+def test_headings_do_not_skip_a_level(make_facts: MakeFacts) -> None:
+    levels = [int(tag[1]) for tag in Page(render_page(make_facts())).names() if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_texts_from_the_data_are_shown_and_not_obeyed(make_facts: MakeFacts) -> None:
+    facts = make_facts()
+    page = render_page(facts)
+    text = Page(page).text
+    assert '<script>document.title = "taken"</script>' in text
+    assert "</td></tr></table><h1>free</h1>" in text
+    assert "{{ 7 * 7 }}" in text
+    assert "😀" in text
+    assert "\x07" not in page
+    assert "whole text, 5,000 characters" in text
+    assert page.count("long " * 999) == 1
+
+
+def test_longer_texts_are_cut_in_the_end(make_facts: MakeFacts) -> None:
+    text = Page(render_page(make_facts(texts=("a" * 20_000,)))).text
+    assert "whole text, 20,000 characters" in text
+    assert "cut at 5,000 characters" in text
+    assert "a" * 5_001 not in text
+
+
+def test_labels_are_escaped_everywhere(make_facts: MakeFacts) -> None:
+    labels = ("<b>bold</b>", "$5 & more", "_hidden", 'quote"d')
+    page = render_page(make_facts(labels=labels))
+    assert "<b>bold" not in page
+    assert '"d<' in Page(page).text or 'quote"d' in Page(page).text
+    assert "$5 & more" in Page(page).text
+
+
+def test_a_first_model_has_no_champion_to_show(make_facts: MakeFacts) -> None:
+    facts = make_facts(
+        champion=None, sweep=None, no_sweep="evaluate did not run as a step of a pipeline", training=None
+    )
+    page = render_page(facts)
+    text = Page(page).text
+    assert "Nothing serves yet" in text
+    assert "no champion" in text
+    assert "Left out, with the loss curves: evaluate did not run as a step of a pipeline." in text
+    assert "The model folder holds no training.json" in text
+    assert "confusion-champion" not in page
+    assert "the gate judges no slice" in text
+
+
+def test_a_champion_that_could_not_be_measured_is_named_with_the_reason(make_facts: MakeFacts) -> None:
+    facts = make_facts(champion="unusable")
+    text = Page(render_page(facts)).text
+    assert facts.verdict["promoted"] is False
+    assert "Not promoted" in text
+    assert "The champion messages:2 could not be measured: weights <broken> & gone" in text
+
+
+@pytest.mark.parametrize("champion", ["usable", None])
+def test_two_labels_have_one_curve_each(make_facts: MakeFacts, champion: str | None) -> None:
+    page = render_page(make_facts(labels=("different", "same"), pairs=True, champion=champion))
+    assert "ROC curves of the label same" in Page(page).text
+    assert "<b>text_pair</b>" in page
+
+
+def test_many_labels_stay_below_a_megabyte(make_facts: MakeFacts) -> None:
+    page = render_page(make_facts(labels=tuple(f"label {i:02d}" for i in range(28)), rows=2000))
+    assert len(page.encode()) < 1_000_000
+    assert Page(page).names().count("svg") == 10
+
+
+def test_a_label_without_test_rows_has_no_curve(make_facts: MakeFacts) -> None:
+    text = Page(render_page(make_facts(labels=("a", "b", "c", "d"), rows=3, texts=(), champion=None))).text
+    assert "No curve for labels without a test row: d." in text
+
+
+def test_a_model_without_a_mistake(make_facts: MakeFacts) -> None:
+    text = Page(render_page(make_facts(labels=("a", "b"), rows=60, texts=(), skill=20.0, champion=None))).text
+    assert "None: every answer is right." in text

@@ -1,0 +1,91 @@
+"""What find_sweep makes of a tracking store with the runs of a pipeline."""
+
+import logging
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.tracking import MlflowClient
+from support import track_in
+
+from finetune.report.tracked import find_sweep, log_files
+
+TRAINING = {"validation": {"score": 0.8}, "arguments": {"learning_rate": 0.0002}}
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> mlflow.entities.Run:
+    """Record a pipeline run with prep, evaluate and a sweep of three trials; return evaluate's run."""
+    track_in(tmp_path)
+    client = MlflowClient()
+
+    def child(name: str, parent: str | None = None) -> str:
+        tags = {} if parent is None else {"mlflow.parentRunId": parent}
+        return client.create_run("0", tags=tags, run_name=name).info.run_id
+
+    root = child("pipeline")
+    prep, sweep, evaluate = (child(name, root) for name in ("prep", "sweep", "evaluate"))
+    client.log_metric(prep, "rows", 3)
+    for number, (status, scores) in enumerate(
+        [("FINISHED", (0.5, 0.7)), ("FINISHED", (0.8, 0.75)), ("KILLED", (0.2,))]
+    ):
+        trial = child(f"sweep-{number}", sweep)
+        client.log_param(trial, "learning_rate", 0.0001 * (number + 1))
+        for step, score in enumerate(scores):
+            client.log_metric(trial, "score", score, step=step)
+            client.log_metric(trial, "validation/loss", 1 - score, step=step)
+        client.set_terminated(trial, status)
+    return client.get_run(evaluate)
+
+
+def test_the_trials_are_the_children_of_a_sibling(pipeline: mlflow.entities.Run) -> None:
+    sweep, why = find_sweep(pipeline, TRAINING)
+    assert why == ""
+    assert sweep is not None
+    assert [(trial.name, trial.best, trial.ended_early) for trial in sweep.trials] == [
+        ("sweep-0", 0.7, False),
+        ("sweep-1", 0.8, False),
+        ("sweep-2", 0.2, True),
+    ]
+    assert sweep.chosen == "sweep-1"
+    assert [value for _, value in sweep.losses["validation/loss"]] == pytest.approx([0.2, 0.25])
+    assert sweep.losses["loss"] == ()
+
+
+def test_no_trial_is_taken_for_the_challenger_that_it_is_not(pipeline: mlflow.entities.Run) -> None:
+    other = {"validation": {"score": 0.8}, "arguments": {"learning_rate": 0.5}}
+    sweep, _ = find_sweep(pipeline, other)
+    assert sweep is not None
+    assert sweep.chosen is None
+    assert sweep.losses == {}
+
+
+def test_a_run_of_its_own_has_no_sweep(tmp_path: Path) -> None:
+    track_in(tmp_path)
+    with mlflow.start_run() as run:
+        assert find_sweep(run, TRAINING) == (None, "evaluate did not run as a step of a pipeline")
+
+
+def test_a_job_that_reused_its_trials_says_so(tmp_path: Path) -> None:
+    track_in(tmp_path)
+    with mlflow.start_run(tags={"mlflow.parentRunId": "abc"}) as run:
+        sweep, why = find_sweep(run, TRAINING)
+    assert sweep is None
+    assert "reused" in why
+
+
+def test_a_tracking_server_that_fails_costs_a_warning(
+    pipeline: mlflow.entities.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise mlflow.MlflowException("the server is gone")
+
+    monkeypatch.setattr(MlflowClient, "search_runs", fail)
+    monkeypatch.setattr(mlflow, "log_artifact", fail)
+    with caplog.at_level(logging.WARNING):
+        assert find_sweep(pipeline, TRAINING) == (None, "the tracking server did not answer")
+        log_files(tmp_path / "report.html")
+    assert [record.message for record in caplog.records] == [
+        "the sweep is left out of the report: the server is gone",
+        "the report is not among the run's artefacts: the server is gone",
+    ]
