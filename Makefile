@@ -13,11 +13,10 @@ TEXT_PAIR ?= text_pair
 LABEL ?= intent
 LABELS ?= as-is
 CHECKPOINT ?= sentence-transformers/all-MiniLM-L6-v2
-# Steps run in folders of their own, so a checkpoint's folder needs its whole path.
-CHECKPOINT_PATH = $(if $(wildcard $(CHECKPOINT)/config.json),$(abspath $(CHECKPOINT)),$(CHECKPOINT))
 EPOCHS ?= 3
-# Model and endpoint are named after the data unless you name them.
-NAME ?= $(shell basename '$(DATA)' | sed -E 's/[.](csv|tsv|jsonl|parquet)([.]gz)?$$//; s/[^A-Za-z0-9]+/-/g' | cut -c1-32)
+# Model and endpoint are named after the data unless you name them: 3 to 32 letters, digits and hyphens.
+NAME ?= $(shell basename '$(DATA)' | sed -E 's/[.](csv|tsv|jsonl|parquet)([.]gz)?$$//; s/[^A-Za-z0-9]+/-/g; s/^-+//' \
+  | sed -E '/^[A-Za-z].{2}/!s/^/data-/; s/^(.{32}).*/\1/; s/-+$$//')
 # More overrides of the pipeline file, such as SET="jobs.sweep.limits.max_total_trials=8".
 SET ?=
 # Where amlocal keeps jobs, models and endpoints.
@@ -44,10 +43,15 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 run: setup ## Run pipelines/finetune.yml here: data to live endpoint
-	@$(BIN)/amlocal job create --file pipelines/finetune.yml --name $(JOB) --set \
-	  "inputs.data.path=$(abspath $(DATA))" "inputs.task=$(TASK)" "inputs.text_column=$(TEXT)" \
+	@printf '%s' '$(NAME)' | grep -Eqx '[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]' || { echo \
+	  "error: NAME='$(NAME)': expected 3 to 32 letters, digits and hyphens, beginning with a letter, to name model and endpoint"; exit 1; }
+	@whole() { $(BIN)/python -c 'import os, sys; print(os.path.abspath(sys.argv[1]))' "$$1"; }; \
+	checkpoint='$(CHECKPOINT)'; \
+	if [ -f "$$checkpoint/config.json" ]; then checkpoint=$$(whole "$$checkpoint"); fi; \
+	$(BIN)/amlocal job create --file pipelines/finetune.yml --name $(JOB) --set \
+	  "inputs.data.path=$$(whole '$(DATA)')" "inputs.task=$(TASK)" "inputs.text_column=$(TEXT)" \
 	  "inputs.text_pair_column=$(TEXT_PAIR)" "inputs.label_column=$(LABEL)" "inputs.label_mapping=$(LABELS)" \
-	  "inputs.checkpoint=$(CHECKPOINT_PATH)" "inputs.epochs=$(EPOCHS)" "inputs.model_name=$(NAME)" \
+	  "inputs.checkpoint=$$checkpoint" "inputs.epochs=$(EPOCHS)" "inputs.model_name=$(NAME)" \
 	  "inputs.endpoint_name=$(NAME)" "inputs.commit=$(shell git rev-parse HEAD 2>/dev/null || echo unrecorded)" $(SET)
 	@$(BIN)/amlocal exec -- $(BIN)/python -m finetune.summary --outputs $(AMLOCAL_HOME)/jobs/$(JOB)/outputs \
 	  --key_command '$(BIN)/amlocal online-endpoint get-credentials --name $(NAME)'

@@ -1,0 +1,62 @@
+"""What `make run` hands on, with programs that only show what they are given."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def make(tmp_path: Path):
+    programs = tmp_path / "venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "amlocal").write_text('#!/bin/sh\nprintf "<%s>\\n" "$@"\n')
+    (programs / "python").symlink_to(sys.executable)
+    (programs / "amlocal").chmod(0o755)
+    (tmp_path / "venv" / ".installed").touch()
+
+    def run(**variables: object) -> subprocess.CompletedProcess[str]:
+        given = [f"{name}={value}" for name, value in {"VENV": tmp_path / "venv", **variables}.items()]
+        return subprocess.run(
+            ["make", "--no-print-directory", "run", *given], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("customer_messages", "customer-messages"),
+        ("emotion.csv.gz", "emotion"),
+        ("20news", "data-20news"),
+        ("a.csv", "data-a"),
+        ("my data", "my-data"),
+        ("a-name-that-is-longer-than-thirty-two", "a-name-that-is-longer-than-thirt"),
+        ("a-name-that-is-cut-at-a-hyphenx-here", "a-name-that-is-cut-at-a-hyphenx"),
+    ],
+)
+def test_model_and_endpoint_get_a_name_that_azure_takes(make, tmp_path: Path, data: str, name: str) -> None:
+    done = make(DATA=tmp_path / data)
+    assert f"<inputs.endpoint_name={name}>" in done.stdout
+    assert f"<inputs.model_name={name}>" in done.stdout
+    assert f"<inputs.data.path={tmp_path / data}>" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["a_b", "9lives", "ab", "ends-", "x" * 33, "two words", ""])
+def test_a_name_that_azure_does_not_take_is_refused_before_anything_runs(make, name: str) -> None:
+    done = make(NAME=name)
+    assert done.returncode != 0
+    assert "expected 3 to 32 letters, digits and hyphens" in done.stdout + done.stderr
+    assert "<job>" not in done.stdout
+
+
+def test_a_checkpoint_folder_gets_its_whole_path_and_a_hub_id_stays(make, tmp_path: Path) -> None:
+    folder = tmp_path / "my checkpoint"
+    folder.mkdir()
+    (folder / "config.json").touch()
+    assert f"<inputs.checkpoint={folder}>" in make(CHECKPOINT=folder).stdout
+    assert "<inputs.checkpoint=owner/model>" in make(CHECKPOINT="owner/model").stdout
