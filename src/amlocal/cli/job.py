@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import signal
 import sys
 import time
@@ -107,6 +108,7 @@ def _create(arguments: argparse.Namespace) -> int:
     from amlocal.run.detach import go_on_in_background
     from amlocal.run.download_view import ConsoleDownloads
     from amlocal.run.view import live, summary
+    from amlocal.workspace.lifecycle import status
 
     request = Request(
         arguments.file,
@@ -126,8 +128,12 @@ def _create(arguments: argparse.Namespace) -> int:
             print(job.folder.name)
             return 0
     console = _console()
+    was_running = status(arguments.home).running
     record, code = run_job(job, watcher=partial(live, console=console))
     summary(record, console)
+    if not was_running and status(arguments.home).running:
+        home = shlex.quote(str(arguments.home))
+        print(f"the workspace stays up for what comes next, until: amlocal --home {home} workspace stop")
     return code
 
 

@@ -36,9 +36,9 @@ def status(arguments: argparse.Namespace) -> int:
 
     state = lifecycle.status(arguments.home)
     if state.connection is None:
-        print("workspace is not running")
+        print(f"the workspace of {arguments.home} is not running")
         return 3
-    print(f"workspace is running (process {state.pid})")
+    print(f"the workspace of {arguments.home} is running (process {state.pid})")
     print(f"  mlflow    {state.connection.mlflow_tracking_uri}")
     print(f"  endpoints {state.connection.scoring_base_url}")
     print(f"  log       {state.log_file}")

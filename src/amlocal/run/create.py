@@ -33,6 +33,7 @@ from amlocal.run.services import Backend, Services
 from amlocal.run.tracking import FAILED as RUN_FAILED
 from amlocal.run.tracking import FINISHED, JOB_TAG, KILLED, MlflowTracking, RunEnds, Tracking
 from amlocal.run.turns import Turns
+from amlocal.workspace.layout import make_home
 from amlocal.workspace.registry import Registry
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
@@ -125,6 +126,7 @@ def prepare_job(request: Request, downloads: DownloadView | None = None) -> Prep
     mappings = parse_mappings(request.mappings)
     plan = read_checked_plan(request.file, request.overrides, Registry(request.home), mappings)
     environments = plan_environments(plan, request.home, isolated=request.isolated)
+    make_home(request.home)
     downloaded = _fetch(plan, request.home, downloads or NoDownloadView())
     folder, record = _new_folder(request, plan, environments)
     return PreparedJob(request, plan, environments, downloaded, folder, Journal(record, folder.record))

@@ -123,10 +123,21 @@ class Layout:
 
     def create(self) -> None:
         """Create the folders; the root is closed to other users because it holds keys."""
+        make_home(self.home)
         self.root.mkdir(parents=True, exist_ok=True)
         self.root.chmod(0o700)
         for folder in (self.tls, self.blobs, self.models, self.deployments, self.mlflow):
             folder.mkdir(exist_ok=True)
+
+
+def make_home(home: Path) -> None:
+    """Create a home that is not there yet, with a ``.gitignore`` that keeps it, and its keys, out of repositories.
+
+    A folder that exists is somebody's own and is left as it is.
+    """
+    if not home.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        (home / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:

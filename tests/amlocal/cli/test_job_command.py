@@ -83,7 +83,8 @@ def test_sweep_logs_to_the_workspace_and_is_shown(home, tmp_path):
     # mlflow.start_run() in the trial picked up the run that the engine had made for it.
     assert (best / "run.txt").read_text() == step["trials"]["1"]["run_id"]
     assert "output best: " in created.stdout
-    assert created.stdout.endswith("job first: Completed\n")
+    assert "job first: Completed\n" in created.stdout
+    assert created.stdout.endswith(f"until: amlocal --home {home} workspace stop\n")
 
     script = (
         "import mlflow, sys\n"
