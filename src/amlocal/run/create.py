@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amlocal.errors import AmlocalError
+from amlocal.job_variable import JOB_VARIABLE
 from amlocal.lint.check import read_checked_plan
 from amlocal.reader.assets import parse_mappings
 from amlocal.reader.plan import Plan, Step
@@ -24,9 +26,10 @@ from amlocal.run.engine import Engine
 from amlocal.run.environments.provide import Environments, plan_environments
 from amlocal.run.execute import RunContext
 from amlocal.run.files import JobFolder, link, write_atomically
-from amlocal.run.guard import JOB_VARIABLE, guarded
+from amlocal.run.guard import end_what_is_left, guarded
 from amlocal.run.jobs import NO_PROCESS, RunningMark, settle, this_process
 from amlocal.run.journal import Journal
+from amlocal.run.process import GRACE_SECONDS
 from amlocal.run.records import CANCELED, COMPLETED, FAILED, RUNNING, JobRecord, StepRecord, to_json
 from amlocal.run.reuse import Output, ResultCache
 from amlocal.run.services import Backend, Services
@@ -165,12 +168,13 @@ def run_job(job: PreparedJob, backend: Backend | None = None, watcher: Watcher =
 
 
 async def _run(job: PreparedJob, backend: Backend, watcher: Watcher, signals: list[signal.Signals]) -> None:
+    stop = threading.Event()
     _cancel_on_signals(signals)
     request, plan, folder, journal = job.request, job.plan, job.folder, job.journal
     journal.job(status=RUNNING, started=time.time(), **this_process())
     mark = RunningMark(folder)
     mark.set()
-    digests = DigestCache(request.home / "cache" / "digests.sqlite")
+    digests = DigestCache(request.home / "cache" / "digests.sqlite", stop)
     turns = Turns(request.home / "cache" / "turns")
     writing = asyncio.create_task(journal.keep_written())
     try:
@@ -220,6 +224,9 @@ async def _run(job: PreparedJob, backend: Backend, watcher: Watcher, signals: li
                 await ends.done()
                 mark.clear()
     finally:
+        stop.set()  # else asyncio would wait for threads that read to the end what nobody needs any more
+        grace = 0.0 if journal.record.status == COMPLETED else GRACE_SECONDS
+        await end_what_is_left(folder.root, grace, lambda: len(signals) > 1)
         writing.cancel()
         digests.close()
         turns.close()

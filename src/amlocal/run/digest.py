@@ -11,14 +11,28 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from amlocal.errors import AmlocalError
+from amlocal.folders import walk_folders
+
+_CHUNK = 1 << 20
 _RECENT_SECONDS = 2.0
 """Files changed this recently are not remembered: a second change within a clock tick would go unnoticed."""
 
 
-class DigestCache:
-    """SHA-256 of file contents, keyed by path, size, times and inode. Safe with threads and processes."""
+class StoppedError(AmlocalError):
+    """Reading was given up because the job is canceled."""
 
-    def __init__(self, database: Path) -> None:
+
+class DigestCache:
+    """SHA-256 of file contents, keyed by path, size, times and inode. Safe with threads and processes.
+
+    Args:
+        database: where digests are remembered.
+        stop: when set, whatever reads files gives up.
+    """
+
+    def __init__(self, database: Path, stop: threading.Event | None = None) -> None:
+        self._stop = stop or threading.Event()
         database.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         try:
@@ -34,23 +48,33 @@ class DigestCache:
         """Close the database."""
         self._connection.close()
 
+    def go_on(self) -> None:
+        """Be called now and then by whatever reads many files.
+
+        Raises:
+            StoppedError: when the job is canceled.
+        """
+        if self._stop.is_set():
+            raise StoppedError("stopped")
+
     def file(self, path: Path) -> str:
         """Digest one file's content.
 
         Raises:
             OSError: when it cannot be read.
+            StoppedError: when the job is canceled.
         """
+        self.go_on()
         status = path.stat()
         stamp = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_dev}:{status.st_ino}"
         row = self._remembered(path)
         if row is not None and row[0] == stamp:
             return row[1]
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = self._read(path)
         if time.time() - max(status.st_mtime, status.st_ctime) > _RECENT_SECONDS:
             # A full disk is no reason to fail: the file is read again next time.
             with self._lock, contextlib.suppress(sqlite3.Error), self._connection:
-                self._connection.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (str(path), stamp, digest))
+                self._connection.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (_key(path), stamp, digest))
         return digest
 
     def tree(self, path: Path) -> str:
@@ -58,15 +82,24 @@ class DigestCache:
 
         Raises:
             OSError: when something in it cannot be read.
+            StoppedError: when the job is canceled.
         """
         if path.is_file():
             return self.file(path)
         return combined({name: self._entry(file) for name, file in walk(path)})
 
+    def _read(self, path: Path) -> str:
+        digest = hashlib.sha256()
+        with path.open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                self.go_on()
+                digest.update(chunk)
+        return digest.hexdigest()
+
     def _remembered(self, path: Path) -> tuple[str, str] | None:
         with self._lock, contextlib.suppress(sqlite3.Error):
             found: tuple[str, str] | None = self._connection.execute(
-                "SELECT stat, digest FROM files WHERE path = ?", (str(path),)
+                "SELECT stat, digest FROM files WHERE path = ?", (_key(path),)
             ).fetchone()
             return found
         return None
@@ -86,9 +119,14 @@ def _open(database: Path | str) -> sqlite3.Connection:
     return connection
 
 
+def _key(path: Path) -> str:
+    # SQLite takes UTF-8 alone, a file system takes any name. Names that come to the same are told apart by the inode.
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
 def walk(root: Path) -> Iterator[tuple[str, Path]]:
     """Give the files under a folder with their relative paths, in no particular order; links are followed."""
-    for folder, _, names in os.walk(root, followlinks=True):
+    for folder, _, names in walk_folders(root):
         for name in names:
             path = Path(folder, name)
             yield path.relative_to(root).as_posix(), path
@@ -97,4 +135,4 @@ def walk(root: Path) -> Iterator[tuple[str, Path]]:
 def combined(digests: Mapping[str, str]) -> str:
     """Digest a set of named digests."""
     lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
-    return hashlib.sha256(lines.encode()).hexdigest()
+    return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()

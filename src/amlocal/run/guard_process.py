@@ -29,12 +29,26 @@ def main(mark: str, grace_seconds: float, packages: str) -> None:
     sys.path.append(packages)
     deadline = time.monotonic() + grace_seconds
     asked: set[int] = set()
-    while groups := set(_marked_groups(mark)):
-        late = time.monotonic() > deadline
-        for group in groups if late else groups - asked:
-            _signal(group, signal.SIGKILL if late else signal.SIGTERM)
-        asked |= groups
+    while found := signal_marked(mark, asked, time.monotonic() > deadline):
+        asked |= found
         time.sleep(0.1)
+
+
+def signal_marked(mark: str, asked: set[int], late: bool) -> set[int]:
+    """Have the process groups end that hold a process with a mark.
+
+    Args:
+        mark: what to look for in the processes' environments.
+        asked: groups that got SIGTERM.
+        late: send SIGKILL to all, instead of SIGTERM to those that were not asked yet.
+
+    Returns:
+        The groups that are there.
+    """
+    groups = set(_marked_groups(mark))
+    for group in groups if late else groups - asked:
+        _signal(group, signal.SIGKILL if late else signal.SIGTERM)
+    return groups
 
 
 def _marked_groups(mark: str) -> Iterator[int]:
@@ -44,7 +58,7 @@ def _marked_groups(mark: str) -> Iterator[int]:
     own = os.getpgrp()
     for process in psutil.process_iter():
         try:
-            if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(name) == value:
+            if process.environ().get(name) == value and process.status() != psutil.STATUS_ZOMBIE:
                 group = os.getpgid(process.pid)
                 if group != own:
                     yield group

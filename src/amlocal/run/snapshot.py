@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -12,6 +12,7 @@ from pathlib import Path
 import pathspec
 
 from amlocal.errors import AmlocalError
+from amlocal.folders import walk_folders
 from amlocal.reader.model import CodeSpec
 from amlocal.run.digest import DigestCache, combined
 
@@ -60,7 +61,7 @@ def _listed(root: Path, prefix: str) -> Iterator[tuple[str, Path]]:
         yield prefix, root
         return
     ignore = _ignore(root)
-    for folder, subfolders, names in os.walk(root, followlinks=True):
+    for folder, subfolders, names in walk_folders(root):
         relative = Path(folder).relative_to(root)
         subfolders[:] = [name for name in subfolders if not ignore.match_file((relative / name).as_posix() + "/")]
         for name in names:
@@ -92,6 +93,7 @@ def take(code: CodeSpec, digests: DigestCache, store: Path) -> Snapshot:
 
     Raises:
         AmlocalError: when a file cannot be read.
+        StoppedError: when the job is canceled.
     """
     try:
         sources = snapshot_files(code)
@@ -101,17 +103,19 @@ def take(code: CodeSpec, digests: DigestCache, store: Path) -> Snapshot:
             return Snapshot(files, folder)
         store.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(dir=store, prefix=".staging-"))
-        for name, path in sources.items():
-            target = staging / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, target)
-        # A file may have changed since it was digested: what counts is what was copied.
-        files = {name: digests.file(staging / name) for name in sources}
-        folder = store / combined(files)
         try:
-            staging.rename(folder)
-        except OSError:  # another run stored the same content first
-            shutil.rmtree(staging)
+            for name, path in sources.items():
+                digests.go_on()
+                target = staging / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, target)
+            # A file may have changed since it was digested: what counts is what was copied.
+            files = {name: digests.file(staging / name) for name in sources}
+            folder = store / combined(files)
+            with contextlib.suppress(OSError):  # another run stored the same content first
+                staging.rename(folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
         raise AmlocalError(f"{code.place}: the code cannot be copied: {error}") from None
     return Snapshot(files, folder)

@@ -16,6 +16,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from amlocal.folders import walk_folders
+
 CHUNK = 1 << 20
 
 
@@ -98,7 +100,7 @@ class BlobStore:
         start = None if root is None else Path(os.path.normpath(root / prefix.rpartition("/")[0]))
         if root is None or start is None or not start.is_relative_to(root):
             return
-        for folder, _, names in os.walk(start, followlinks=True):
+        for folder, _, names in walk_folders(start):
             for file in names:
                 path = Path(folder, file)
                 name = path.relative_to(root).as_posix()

@@ -11,6 +11,7 @@ import filelock
 import psutil
 
 from amlocal.errors import AmlocalError
+from amlocal.job_variable import without_job
 from amlocal.workspace.connection import WorkspaceConnection
 from amlocal.workspace.daemon_record import DaemonRecord, read_record
 from amlocal.workspace.layout import Layout
@@ -112,7 +113,7 @@ def _spawn(layout: Layout, allow_egress: bool) -> "subprocess.Popen[bytes]":
             stderr=log,
             cwd=layout.root,
             start_new_session=True,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            env=without_job(os.environ) | {"PYTHONUNBUFFERED": "1"},
         )
 
 

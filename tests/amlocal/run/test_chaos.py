@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from amlocal.job_variable import JOB_VARIABLE
 from amlocal.run import guard_process
-from amlocal.run.guard import JOB_VARIABLE
 from amlocal.run.jobs import GONE, job_folders, read_record
 from amlocal.run.records import JobRecord
 

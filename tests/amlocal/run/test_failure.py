@@ -293,7 +293,7 @@ jobs:
     inputs: {after: "${{parent.jobs.done.outputs.artifacts}}"}
     command: |
       sleep 300 &
-      echo $! >> $METRICS/pids; echo $$ >> $METRICS/pids
+      echo $! >> $METRICS/pids; setsid bash -c 'echo $$ >> $METRICS/pids; exec sleep 300' & echo $$ >> $METRICS/pids
       wait
   tune:
     type: sweep
@@ -316,7 +316,7 @@ def test_interrupted_job_is_canceled_and_leaves_no_process(tmp_path, write, numb
     process = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
     pids = home / "metrics" / "pids"
     deadline = time.monotonic() + 30
-    while not pids.exists() or len(pids.read_text().split()) < 4:
+    while not pids.exists() or len(pids.read_text().split()) < 5:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -332,3 +332,52 @@ def test_interrupted_job_is_canceled_and_leaves_no_process(tmp_path, write, numb
     assert record["steps"]["tune"]["trials"]["0"]["status"] == "Canceled"
     alive = [int(pid) for pid in pids.read_text().split() if psutil.pid_exists(int(pid))]
     assert [pid for pid in alive if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_completed_job_leaves_no_process_not_even_one_in_a_session_of_its_own(machine, write, tmp_path):
+    command = f'setsid bash -c "echo \\$\\$ > {tmp_path}/pid; exec sleep 300" & until [ -s {tmp_path}/pid ]; do :; done'
+    record = machine.create(write("job.yml", f"type: command\nenvironment: azureml:any:1\ncommand: |\n  {command}\n"))
+
+    assert record.status == "Completed"
+    left = int((tmp_path / "pid").read_text())
+    assert not psutil.pid_exists(left) or psutil.Process(left).status() == psutil.STATUS_ZOMBIE
+
+
+def test_canceled_job_gives_up_reading_its_code(tmp_path, write):
+    home, script = tmp_path / "home", tmp_path / "runner.py"
+    job = write("job.yml", "type: command\nenvironment: azureml:any:1\ncode: code\ncommand: 'true'\n")
+    with write("code/large.bin", "").open("wb") as large:
+        large.truncate(1 << 40)  # takes no space, and hours to read
+    script.write_text(RUNNER.format(conftest=str(Path(__file__).parent), home=str(home), job=str(job)))
+    process = subprocess.Popen([sys.executable, str(script)])
+    try:
+        deadline = time.monotonic() + 30
+        while not any(file.path.endswith("large.bin") for file in psutil.Process(process.pid).open_files()):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(20) == 128 + signal.SIGTERM
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_links_that_lead_round_in_a_circle_are_followed_once(machine, write):
+    code = write("code/a.txt", "a").parent
+    for name in ("one", "two"):
+        (code / name).symlink_to(".")
+    (write("code/sub/b.txt", "b").parent / "up").symlink_to("..")
+    (code / "sibling").symlink_to("sub")
+    job = write(
+        "job.yml",
+        "type: command\nenvironment: azureml:any:1\ncode: code\ncommand: find . -name '*.txt' | sort\n"
+        "inputs: {data: {type: uri_folder, path: code}}\n",
+    )
+
+    record = machine.create(job)
+
+    listed = Path(next(iter(record.steps.values())).log).read_text().split()
+    assert [name for name in listed if name.count("/") < 3] == ["./a.txt", "./sibling/b.txt", "./sub/b.txt"]

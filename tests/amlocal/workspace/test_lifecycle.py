@@ -15,6 +15,7 @@ import requests
 
 from amlocal.cli.main import main
 from amlocal.errors import AmlocalError
+from amlocal.job_variable import JOB_VARIABLE
 from amlocal.testing import processes_of, running_workspace
 from amlocal.workspace import lifecycle
 from amlocal.workspace.connection import WorkspaceConnection
@@ -33,7 +34,8 @@ def answers(connection: WorkspaceConnection) -> bool:
     return requests.get(address, headers={"Authorization": f"Bearer {connection.key}"}, timeout=5).ok
 
 
-def test_start_stop_kill_and_start_again(tmp_path: Path) -> None:
+def test_start_stop_kill_and_start_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(JOB_VARIABLE, str(tmp_path / "jobs" / "one"))  # started from within a step, which it outlives
     with ThreadPoolExecutor(3) as pool:
         connections = list(pool.map(lambda _: lifecycle.start(tmp_path, allow_egress=False), range(3)))
     with running_workspace(tmp_path) as connection:
@@ -46,6 +48,7 @@ def test_start_stop_kill_and_start_again(tmp_path: Path) -> None:
         assert stat.S_IMODE(record.parent.stat().st_mode) == 0o700
         assert connection.key not in repr(connection)
         assert len(processes_of(tmp_path)) == 2
+        assert not any(JOB_VARIABLE in process.environ() for process in processes_of(tmp_path))
 
         second = subprocess.run(
             [sys.executable, "-m", "amlocal.workspace.serve", "--home", str(tmp_path)],

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from amlocal.errors import AmlocalError
+from amlocal.folders import walk_folders
 from amlocal.reader.mltable import Table, is_table, read_table
 from amlocal.reader.parallel import MiniBatchSize
 
@@ -41,7 +41,7 @@ def split(path: Path, kind: str | None, size: MiniBatchSize | None) -> list[dict
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    found = [Path(folder, name) for folder, _, names in os.walk(path, followlinks=True) for name in names]
+    found = [Path(folder, name) for folder, _, names in walk_folders(path) for name in names]
     return sorted(found, key=lambda file: file.relative_to(path).as_posix())
 
 
