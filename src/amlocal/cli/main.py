@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,12 +42,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments without the program's name; ``sys.argv`` when not given.
 
     Returns:
-        The exit code: 0 done, 1 failed, 2 wrong usage, 130 or 143 interrupted.
+        The exit code: 0 done, 1 failed, 2 wrong usage, 130 or 143 interrupted, 141 when nobody reads the output.
     """
     arguments = build_parser().parse_args(argv)
     arguments.home = arguments.home.absolute()
     try:
         code: int = arguments.func(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who read the output has seen enough. Python would write what is left at its end, and fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except AmlocalError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -122,7 +122,10 @@ def load(path: Path) -> Located:
         root = loader.get_single_node()
         if root is None:
             raise UnreadableError(start, "yaml", "the file is empty")
+        _refuse_circles(root, path, [])
         return _locate(loader, root, path, Place(path, root.start_mark.line + 1))
+    except RecursionError:
+        raise UnreadableError(start, "yaml", "nested too deeply") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(path, mark.line + 1 if mark else 1)
@@ -131,6 +134,17 @@ def load(path: Path) -> Located:
         raise UnreadableError(start, "yaml", f"not valid YAML: {error}") from None
     finally:
         loader.dispose()
+
+
+def _refuse_circles(node: yaml.Node, path: Path, above: list[yaml.Node]) -> None:
+    if isinstance(node, yaml.ScalarNode):
+        return
+    if any(node is outer for outer in above):
+        line = node.start_mark.line + 1
+        raise UnreadableError(Place(path, line), "yaml", "an alias inside this value stands for the value itself")
+    children = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+    for child in children:
+        _refuse_circles(child, path, [*above, node])
 
 
 def _locate(loader: yaml.SafeLoader, node: yaml.Node, path: Path, place: Place) -> Located:
@@ -204,7 +218,8 @@ def override(root: Located, settings: Sequence[str]) -> Located:
 
     Args:
         root: the document; it is left as it is.
-        settings: ``path=value`` texts; see ``set_value``.
+        settings: ``path=value`` texts; see ``set_value``. A plain value takes the place of that of an input with a
+            declared plain type, and the declaration stays.
 
     Returns:
         A document with the values put in, missing mappings made on the way.
@@ -216,9 +231,12 @@ def override(root: Located, settings: Sequence[str]) -> Located:
         path, separator, text = setting.partition("=")
         if not separator or not path or "" in path.split("."):
             raise AmlocalError(f"--set {setting}: expected path=value, as in inputs.epochs=2")
-        value = set_value(text)
         place = Place(root.place.file, root.place.line, option=setting)
-        root = _put(root, path.split("."), _wrap(value, place), setting)
+        try:
+            leaf = _wrap(set_value(text), place)
+        except RecursionError:
+            raise AmlocalError(f"--set {setting}: nested too deeply") from None
+        root = _put(root, path.split("."), leaf, setting)
     return root
 
 
@@ -247,9 +265,19 @@ def _wrap(value: Any, place: Place) -> Located:
 
 def _put(node: Located, keys: Sequence[str], leaf: Located, setting: str) -> Located:
     if not keys:
-        return leaf
+        return _replaced(node, leaf)
     children = {} if node.value is None else node.value
     if not isinstance(children, dict):
         raise AmlocalError(f"--set {setting}: {node.place} is {plain(node)!r}, which has no {keys[0]!r} inside")
     child = children.get(keys[0], Located(None, leaf.place))
     return Located({**children, keys[0]: _put(child, keys[1:], leaf, setting)}, node.place)
+
+
+def _replaced(node: Located, leaf: Located) -> Located:
+    from amlocal.reader.model import LITERAL_TYPES  # which is built on this module
+
+    kind = node.value.get("type") if isinstance(node.value, dict) else None
+    declared = kind is not None and isinstance(kind.value, str) and kind.value in LITERAL_TYPES
+    if not declared or leaf.value is None or isinstance(leaf.value, (dict, list)):
+        return leaf
+    return Located({**node.value, "value" if "value" in node.value else "default": leaf}, leaf.place)

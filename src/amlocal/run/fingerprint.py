@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -47,7 +48,7 @@ class Fingerprint:
     def key(self) -> str:
         """The fingerprint's own digest: the name of a result in the cache."""
         text = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
 def from_dict(data: Mapping[str, Any]) -> Fingerprint | None:
@@ -57,29 +58,37 @@ def from_dict(data: Mapping[str, Any]) -> Fingerprint | None:
     return Fingerprint(**data)
 
 
-def explain(previous: Fingerprint | None, current: Fingerprint) -> str:
+@dataclass(frozen=True)
+class LastRun:
+    """What a step was when it last ran.
+
+    Attributes:
+        failed: it ran to its end and failed.
+    """
+
+    fingerprint: Fingerprint
+    failed: bool = False
+
+
+def explain(previous: LastRun | None, current: Fingerprint) -> str:
     """Say in a few words why a step cannot be reused.
 
     Args:
-        previous: what the step was when it last ran; None when it never did.
+        previous: the step's last run; None when it never ran.
         current: what it is now.
     """
     if previous is None:
         return "never run before"
-    if previous == current:
-        return "its last run did not finish, or its outputs are gone"
+    before = previous.fingerprint
+    if before == current:
+        return "its last run failed" if previous.failed else "its last run did not finish, or its outputs are gone"
     reasons = [
-        *_file_changes(previous.files, current.files),
-        *_input_changes(previous.inputs, current.inputs),
+        *_file_changes(before.files, current.files),
+        *_input_changes(before.inputs, current.inputs),
     ]
     for name in ("command", "environment", "packages", "variables", "outputs", "sweep", "distribution", "parallel"):
-        if getattr(previous, name) != getattr(current, name):
-            label = {
-                "variables": "environment variables",
-                "packages": "installed packages",
-                "parallel": "mini batches",
-            }.get(name, name)
-            reasons.append(f"{label} changed")
+        if getattr(before, name) != getattr(current, name):
+            reasons.append(f"{_LABELS.get(name, name)} changed")
     return ", ".join(reasons) or "amlocal changed"
 
 
@@ -100,7 +109,9 @@ def _listed(names: list[str], verb: str) -> str:
     if not names:
         return ""
     more = f" and {len(names) - 2} more files" if len(names) > 2 else ""
-    return f"{', '.join(names[:2])}{more} {verb}"
+    # A name that is no UTF-8 cannot be printed as it is.
+    shown = [os.fsencode(name).decode(errors="backslashreplace") for name in names[:2]]
+    return f"{', '.join(shown)}{more} {verb}"
 
 
 def _input_changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:

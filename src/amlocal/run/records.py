@@ -81,6 +81,7 @@ class StepRecord:
         best_trial: number of the sweep's best trial.
         early_termination: what a sweep's policy saved; None without a policy.
         trial_table: path of a sweep's trial table.
+        warnings: what went otherwise than the file says, without a failure.
     """
 
     name: str
@@ -103,6 +104,7 @@ class StepRecord:
     primary_metric: str | None = None
     early_termination: Savings | None = None
     trial_table: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,10 @@ def from_json(text: str, source: Path) -> JobRecord:
 def _step(data: dict[str, Any]) -> StepRecord:
     trials = trials_from(data.pop("trials"))
     saved = data.pop("early_termination")
-    return StepRecord(**data, trials=trials, early_termination=None if saved is None else Savings(**saved))
+    warnings = tuple(data.pop("warnings", ()))
+    return StepRecord(
+        **data, warnings=warnings, trials=trials, early_termination=None if saved is None else Savings(**saved)
+    )
 
 
 def trials_from(data: Mapping[str, Any]) -> dict[int, TrialRecord]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from amlocal.run.digest import DigestCache
 from amlocal.run.files import write_atomically
-from amlocal.run.fingerprint import Fingerprint, from_dict
+from amlocal.run.fingerprint import Fingerprint, LastRun, from_dict
 
 
 @dataclass(frozen=True)
@@ -87,18 +87,23 @@ class ResultCache:
         }
         write_atomically(self._folder / "results" / f"{fingerprint.key}.json", json.dumps(data, indent=1))
 
-    def last(self, identity: str) -> Fingerprint | None:
-        """Give what a step was when it last ran.
+    def last(self, identity: str) -> LastRun | None:
+        """Give a step's last run.
 
         Args:
             identity: tells the step from all others, across jobs.
         """
         data = _read(self._history(identity))
-        return None if data is None else from_dict(data)
+        if data is None:
+            return None
+        failed = bool(data.pop("failed", False))
+        fingerprint = from_dict(data)
+        return None if fingerprint is None else LastRun(fingerprint, failed)
 
-    def remember(self, identity: str, fingerprint: Fingerprint) -> None:
-        """Note what a step is now."""
-        write_atomically(self._history(identity), json.dumps(asdict(fingerprint)))
+    def remember(self, identity: str, run: LastRun) -> None:
+        """Note what a step is now, or that it failed."""
+        data = {**asdict(run.fingerprint), "failed": run.failed}
+        write_atomically(self._history(identity), json.dumps(data))
 
     def _history(self, identity: str) -> Path:
         return self._folder / "history" / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.json"

@@ -17,7 +17,9 @@ from amlocal.reader.plan import Step
 from amlocal.run.delivery import deliver
 from amlocal.run.execute import Execution, execute, output_paths, thread_variables
 from amlocal.run.files import WorkFolder, link, write_atomically
-from amlocal.run.fingerprint import Fingerprint, explain
+from amlocal.run.fingerprint import Fingerprint, LastRun, explain
+from amlocal.run.input_files import changes as input_changes
+from amlocal.run.input_files import input_states
 from amlocal.run.parallel.launch import ParallelRun
 from amlocal.run.process import ProcessResult
 from amlocal.run.records import CANCELED, COMPLETED, FAILED, RUNNING, trials_from
@@ -52,10 +54,9 @@ async def run_step(
         OSError: when its folders cannot be made or its outputs cannot be read.
     """
     fingerprint = fingerprint_of(step, snapshot, given, services)
-    identity = f"{services.identity}#{step.name}"
-    previous = services.results.last(identity)
-    if previous != fingerprint:
-        services.results.remember(identity, fingerprint)
+    previous = services.results.last(_identity(step, services))
+    if previous != LastRun(fingerprint):
+        services.results.remember(_identity(step, services), LastRun(fingerprint))
     if not step.node.component.deterministic:
         return await _run(step, snapshot, given, fingerprint, "is not deterministic, so it always runs", services)
     if services.rerun or step.force_rerun:
@@ -70,6 +71,10 @@ async def run_step(
         if result is not None:
             return await _reuse(step, fingerprint, result, services)
         return await _run(step, snapshot, given, fingerprint, explain(previous, fingerprint), services)
+
+
+def _identity(step: Step, services: Services) -> str:
+    return f"{services.identity}#{step.name}"
 
 
 def fingerprint_of(step: Step, snapshot: Snapshot, given: Mapping[str, Given], services: Services) -> Fingerprint:
@@ -132,6 +137,7 @@ async def _reuse(step: Step, fingerprint: Fingerprint, result: Result, services:
         ended=now,
         key=fingerprint.key,
         run_id=result.run_id,
+        warnings=_not_written(step, result.outputs),
         outputs={name: str(output.path) for name, output in result.outputs.items()},
         registered=registered,
         **extra,
@@ -158,16 +164,24 @@ async def _run(
         run_id = await asyncio.to_thread(tracking.start_run, experiment, name, services.root_run, tags)
     log = None if step.node.sweep else str(folder.log)
     journal.step(name, run_id=run_id, log=log)
+    states = partial(input_states, step.inputs, given, services.folder.home, services.digests.go_on)
     try:
+        before = await asyncio.to_thread(states)
         paths, changes = await _command_or_sweep(step, snapshot, given, fingerprint, folder, run_id, services)
         outputs = await asyncio.to_thread(_digested, paths, services)
+        warnings = tuple(input_changes(before, await asyncio.to_thread(states)))
     except asyncio.CancelledError:
         _end_run(run_id, KILLED, services)
         raise
     except (OSError, AmlocalError):
         _end_run(run_id, RUN_FAILED, services)
         raise
+    if changes["status"] == COMPLETED:
+        warnings += _not_written(step, outputs)
+    journal.step(name, warnings=warnings)
     if changes["status"] != COMPLETED:
+        if changes["status"] == FAILED:
+            services.results.remember(_identity(step, services), LastRun(fingerprint, failed=True))
         journal.step(name, ended=time.time(), **changes)
         _end_run(run_id, KILLED if changes["status"] == CANCELED else RUN_FAILED, services)
         return None
@@ -255,6 +269,10 @@ async def _command_or_sweep(
 def _digested(paths: Mapping[str, Path], services: Services) -> dict[str, Output]:
     # A file output that the command chose not to write is missed by whoever needs it, not here.
     return {name: Output(path.resolve(), services.digests.tree(path)) for name, path in paths.items() if path.exists()}
+
+
+def _not_written(step: Step, outputs: Mapping[str, Output]) -> tuple[str, ...]:
+    return tuple(f"output {name} was not written" for name in step.node.component.outputs if name not in outputs)
 
 
 def _link_outputs(step: Step, folder: WorkFolder, outputs: Mapping[str, Output]) -> None:

@@ -219,6 +219,9 @@ def summary(record: JobRecord, console: Console) -> None:
         if step.status == FAILED:
             _explain_failure(step, console)
     for step in record.steps.values():
+        for warning in step.warnings:
+            console.print(f"warning: {step.name}: {warning}", highlight=False, markup=False, soft_wrap=True)
+    for step in record.steps.values():
         if step.trial_table is not None:
             console.print(f"trials of {step.name}: {shown(Path(step.trial_table))}", highlight=False, markup=False)
     for step in record.steps.values():

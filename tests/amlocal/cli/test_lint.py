@@ -1,6 +1,7 @@
 """``amlocal lint`` and ``amlocal job validate``, as a user meets them."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -171,3 +172,13 @@ def test_a_folder_of_other_files_does_not_load_azure(tmp_path):
     found = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
 
     assert found.stdout == "False\n", found.stderr
+
+
+def test_reader_that_goes_away_is_no_traceback():
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "amlocal", "lint", "--rules"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writing)
+
+    assert (done.returncode, done.stderr) == (141, "")

@@ -50,6 +50,10 @@ def test_every_value_knows_its_line(tmp_path):
         ("a: 1\nb: [1, 2\nc: 3\n", 3, "expected ',' or ']'"),
         ("a: *nowhere\n", 1, "undefined alias"),
         ("a: !!python/object:os.system x\n", 1, "could not determine a constructor"),
+        ("a: 1\njobs: &b {x: *b}\n", 2, "stands for the value itself"),
+        ("a: 1\nb: &b\n- [*b]\n", 2, "stands for the value itself"),
+        ("a:\n  b: &b\n    <<: *b\n", 2, "stands for the value itself"),
+        ("[" * 5000, 1, "nested too deeply"),
         ("", 1, "empty"),
         ("a: 1\n---\nb: 2\n", 2, "another document"),
     ],
@@ -81,7 +85,23 @@ def test_overrides_replace_and_add_without_touching_the_document(tmp_path):
     assert str(changed.value["inputs"].value["epochs"].place) == "--set inputs.epochs=5"
 
 
-@pytest.mark.parametrize("setting", ["inputs.epochs", "=5", "inputs..x=1", "inputs.epochs.x=1"])
+def test_plain_override_keeps_the_declaration(tmp_path):
+    declared = (
+        "inputs:\n  n: {type: integer, default: 5, max: 7}\n  m: {type: number, value: 1}\n  d: {type: uri_folder}\n"
+    )
+    root = load(written(tmp_path, declared))
+
+    changed = override(root, ["inputs.n=9.0", "inputs.m=2", "inputs.d=x"])
+    assert plain(changed)["inputs"] == {
+        "n": {"type": "integer", "default": 9.0, "max": 7},
+        "m": {"type": "number", "value": 2},
+        "d": "x",
+    }
+    assert str(changed.value["inputs"].value["n"].value["default"].place) == "--set inputs.n=9.0"
+    assert plain(override(root, ["inputs.n={type: string}"]))["inputs"]["n"] == {"type": "string"}
+
+
+@pytest.mark.parametrize("setting", ["inputs.a=&a {x: *a}", "inputs.epochs", "=5", "inputs..x=1", "inputs.epochs.x=1"])
 def test_bad_override_is_an_error(tmp_path, setting):
     root = load(written(tmp_path, "inputs: {epochs: 3}\n"))
 

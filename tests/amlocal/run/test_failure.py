@@ -1,6 +1,7 @@
 """Steps that fail, jobs that are interrupted, and what is left of them."""
 
 import errno
+import io
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from rich.console import Console
 
 from amlocal.errors import AmlocalError
 from amlocal.reader.source import InvalidJobError
@@ -20,6 +22,7 @@ from amlocal.run import digest
 from amlocal.run.create import Request, create_job
 from amlocal.run.files import JobFolder
 from amlocal.run.jobs import read_record
+from amlocal.run.view import summary
 
 FAN = """\
 type: pipeline
@@ -381,3 +384,49 @@ def test_links_that_lead_round_in_a_circle_are_followed_once(machine, write):
 
     listed = Path(next(iter(record.steps.values())).log).read_text().split()
     assert [name for name in listed if name.count("/") < 3] == ["./a.txt", "./sibling/b.txt", "./sub/b.txt"]
+
+
+CHANGES_INPUTS = """\
+type: pipeline
+inputs:
+  n: {type: integer, default: 3}
+jobs:
+  first:
+    type: command
+    environment: azureml:any:1
+    inputs: {d: {type: uri_folder, path: data}, n: "${{parent.inputs.n}}"}
+    outputs: {out: {type: uri_folder}, note: {type: uri_file}, gone: {type: uri_folder}}
+    command: echo ${{inputs.n}}; echo x >> ${{inputs.d}}/a.txt; touch ${{inputs.d}}/b.txt; rmdir ${{outputs.gone}}
+  second:
+    type: command
+    environment: azureml:any:1
+    inputs: {first: "${{parent.jobs.first.outputs.out}}"}
+    command: touch ${{inputs.first}}/new.txt; exit 3
+"""
+
+
+def test_changed_inputs_and_outputs_that_were_not_written_are_warned_of(machine, write):
+    write("data/a.txt", "a")
+    write("data/c.txt", "c")
+    record, _ = machine.run(write("job.yml", CHANGES_INPUTS), "inputs.n=9.0")
+
+    steps = read_record(JobFolder(machine.home, record.name)).steps
+    said = "changed while it ran ({}); Azure ML mounts inputs read-only"
+    missing = ("output note was not written", "output gone was not written")
+    assert steps["first"].status == "Completed"
+    assert steps["first"].warnings == (f"input d {said.format('a.txt, b.txt')}", *missing)
+    assert steps["second"].warnings == (f"input first {said.format('new.txt')}",)
+    assert Path(steps["first"].log).read_text() == "9\n"
+    console = Console(file=io.StringIO(), width=200)
+    summary(record, console)
+    assert "warning: first: output note was not written\n" in console.file.getvalue()
+
+
+def test_reused_step_still_says_what_was_not_written(machine, write):
+    text = "type: command\nenvironment: azureml:any:1\ncommand: 'true'\noutputs: {note: {type: uri_file}}\n"
+    job = write("job.yml", text)
+
+    for record in (machine.create(job), machine.create(job)):
+        [step] = record.steps.values()
+        assert step.warnings == ("output note was not written",)
+    assert step.reused_from is not None

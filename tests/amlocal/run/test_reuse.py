@@ -1,6 +1,8 @@
 """What is reused, what is not, and why a step runs."""
 
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -181,7 +183,37 @@ def test_failed_step_is_never_reused_but_the_good_ones_before_it_are(machine, jo
 
     assert (failed.steps["train"].status, again.steps["train"].status) == ("Failed", "Failed")
     assert again.steps["prep"].reused_from == failed.name
-    assert again.steps["train"].reason.startswith("its last run did not finish")
+    assert again.steps["train"].reason.startswith("its last run failed")
+
+
+def test_step_that_failed_and_then_was_ended_is_not_said_to_have_failed_last(machine, job, write):
+    write("train.yml", TRAIN.replace("command: ", "command: exit 3; "))
+    machine.create(job)
+    [history] = [
+        file for file in (machine.home / "cache" / "history").iterdir() if '"failed": true' in file.read_text()
+    ]
+    history.write_text(history.read_text().replace('"failed": true', '"failed": false'))  # as a killed run leaves it
+
+    assert machine.create(job).steps["train"].reason.startswith("its last run did not finish")
+
+
+def test_names_that_are_no_utf8(machine, write):
+    folder = write("data/a.txt", "a").parent
+    job = write(
+        "job.yml",
+        "type: command\nenvironment: azureml:any:1\ncode: data\n"
+        "command: cat ${{inputs.data}}/* > ${{outputs.out}}/all.txt; cp ${{inputs.data}}/b* ${{outputs.out}}\n"
+        "inputs: {data: {type: uri_folder, path: data}}\noutputs: {out: {type: uri_folder}}\n",
+    )
+    odd = os.fsencode(folder) + b"/b\xff"
+    Path(os.fsdecode(odd)).write_text("b")
+
+    first = machine.create(job)
+    assert machine.create(job).steps.popitem()[1].reused_from == first.name
+    os.utime(odd, (0, 0))  # old enough to be remembered
+    assert machine.create(job).steps.popitem()[1].reused_from == first.name
+    Path(os.fsdecode(odd)).write_text("c")
+    assert "b\\xff changed" in machine.create(job).steps.popitem()[1].reason
 
 
 def test_equal_steps_of_other_jobs_share_results(machine, job, write):
