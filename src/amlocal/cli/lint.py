@@ -25,16 +25,18 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _lint(arguments: argparse.Namespace) -> int:
     if arguments.rules:
         return _list_rules()
-    from amlocal.lint.check import lint_file
+    from amlocal.lint.check import lint_files
     from amlocal.lint.files import find, kind_of
 
     missing = [path for path in arguments.paths if not path.exists()]
     for path in missing:
         print(f"error: {path}: no such file or folder", file=sys.stderr)
-    problems: dict[Problem, None] = {}
-    for path in find([path for path in arguments.paths if path.exists()], arguments.exclude):
-        if path in arguments.paths or kind_of(path.read_text(encoding="utf-8", errors="replace")) is not None:
-            problems.update(dict.fromkeys(lint_file(path).problems))
+    files = [
+        path
+        for path in find([path for path in arguments.paths if path.exists()], arguments.exclude)
+        if path in arguments.paths or kind_of(path.read_text(encoding="utf-8", errors="replace")) is not None
+    ]
+    problems = lint_files(files)
     return report(problems, arguments.format, arguments.strict) or int(bool(missing))
 
 

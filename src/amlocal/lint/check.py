@@ -55,6 +55,17 @@ class Findings:
     not_here: tuple[Problem, ...] = ()
 
 
+def lint_files(paths: Iterable[Path]) -> list[Problem]:
+    """Check several files; what is wrong with a component is said once, however many jobs of them use it."""
+    found: list[Problem] = []
+    said: set[tuple[Place, str, bool]] = set()
+    for path in paths:
+        problems = lint_file(path).problems
+        found += [one for one in problems if (one.place, one.rule, one.warning) not in said]
+        said.update((one.place, one.rule, one.warning) for one in problems)
+    return [one for one in found if not one.warning or (one.place, one.rule, False) not in said]
+
+
 def lint_file(
     path: Path,
     overrides: Sequence[str] = (),

@@ -35,7 +35,12 @@ RULES: tuple[Rule, ...] = (
     Rule("unused-ignore", _WARNING, "an ignore comment that ignores nothing, or names no rule"),
     Rule("azure-ai-ml", _ERROR, "whatever else azure-ai-ml's own loader and validator refuse"),
     # Wiring.
-    Rule("expression", _ERROR, "a malformed ${{ }} or $[[ ]], or one that has no meaning where it stands"),
+    Rule(
+        "expression",
+        _EITHER,
+        "a malformed ${{ }} or $[[ ]], or one that has no meaning where it stands",
+        command=command.almost_expression,
+    ),
     Rule("undefined-node", _ERROR, "a reference to a node that the pipeline does not have"),
     Rule("undefined-input", _ERROR, "a reference to an input that is not declared"),
     Rule("undefined-output", _ERROR, "a reference to an output that is not declared or that no node writes"),
@@ -47,7 +52,11 @@ RULES: tuple[Rule, ...] = (
     Rule("output-written-twice", _ERROR, "a pipeline output that two nodes write"),
     Rule("reserved-name", _ERROR, "an output named like the one that every node has"),
     Rule(
-        "unused", _EITHER, "a pipeline input that no node uses, an output that no node writes", graph=graph.unused_names
+        "unused",
+        _EITHER,
+        "an input that no node or command uses, an output that no node writes",
+        graph=graph.unused_names,
+        step=script.unused_inputs,
     ),
     Rule("file-or-folder", _WARNING, "a file passed on as a folder, or the other way round", graph=graph.mixed_types),
     Rule("optional-input", _EITHER, "an optional input outside $[[ ]]", command=graph.optional_outside),
@@ -58,11 +67,22 @@ RULES: tuple[Rule, ...] = (
     Rule("missing-data", _ERROR, "an input's file or folder that does not exist"),
     Rule("empty-value", _WARNING, "a pipeline input of empty text, 0 or false", job=graph.empty_values),
     # Sweeps.
-    Rule("search-space", _ERROR, "a distribution that makes no sense, a hyperparameter that the trial does not take"),
+    Rule(
+        "search-space",
+        _EITHER,
+        "a distribution that makes no sense, a hyperparameter that the trial does not take or that is an input too",
+        graph=command.swept_inputs,
+        command=command.exponents,
+    ),
     Rule("sampling", _ERROR, "an unknown sampling algorithm, or one that does not take the search space"),
     Rule("objective", _ERROR, "a goal other than maximize or minimize"),
     Rule("early-termination", _ERROR, "a policy without its parameter, with two of them, or outside its range"),
-    Rule("limits", _ERROR, "more concurrent trials than trials"),
+    Rule(
+        "limits",
+        _EITHER,
+        "more concurrent trials than trials, a trial_timeout above the timeout",
+        command=command.trial_timeout,
+    ),
     Rule(
         "metric-not-logged",
         _EITHER,
@@ -101,6 +121,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "missing-script", _EITHER, "a script that is not in the command's working directory", step=script.missing_script
     ),
+    Rule("unclosed-quote", _ERROR, "a command with a quote that is never closed", command=command.unclosed_quotes),
+    Rule("script-syntax", _EITHER, "a script that Python cannot parse", step=script.script_syntax),
+    Rule("parallel-script", _ERROR, "a parallel entry script without run()", step=script.parallel_script),
     Rule("unknown-argument", _EITHER, "an argument that the script does not take", step=script.unknown_argument),
     Rule(
         "missing-argument",
@@ -109,7 +132,12 @@ RULES: tuple[Rule, ...] = (
         step=script.missing_argument,
     ),
     Rule("argument-usage", _EITHER, "a flag with a value, an argument without one", step=script.argument_usage),
-    Rule("argument-value", _ERROR, "a plain value outside the script's type or choices", step=script.argument_value),
+    Rule(
+        "argument-value",
+        _EITHER,
+        "a value, given or allowed by an enum, outside the script's type or choices",
+        step=script.argument_value,
+    ),
     Rule("boolean-argument", _WARNING, "type=bool, which reads False as True", step=script.boolean_argument),
     # Endpoints and other files.
     Rule(

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from amlocal.cli.main import main
+from amlocal.lint.check import Findings, lint_files
 from amlocal.lint.registry import RULES
+from amlocal.reader.source import Place, Problem
 
 ROOT = Path(__file__).parents[3]
 JOBS = ROOT / "tests" / "amlocal" / "fixtures" / "jobs"
@@ -48,6 +50,28 @@ def test_errors_name_file_and_line_and_exit_with_1(folder, capsys):
     assert capsys.readouterr() == (expected, "")
     assert main(["job", "validate", "--file", "sub/job.yaml"]) == 1
     assert capsys.readouterr().out == expected
+
+
+def test_what_is_wrong_in_a_component_is_said_once(folder, capsys):
+    step = "type: command\nname: step\nversion: '1'\nenvironment: azureml:any:1\ncommand: echo\n"
+    inner = "jobs: {a: {type: command, component: ./step.yml, inputs: {x: 1}}}\n"
+    (folder / "step.yml").write_text(step)
+    (folder / "inner.yml").write_text(f"type: pipeline\nname: inner\nversion: '1'\n{inner}")
+    jobs = "jobs: {nested: {type: pipeline, component: ./inner.yml}}\n"
+    (folder / "job.yml").write_text(f"type: pipeline\nsettings: {{default_compute: azureml:cpu}}\n{jobs}")
+
+    assert main(["lint"]) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("inner.yml:4: undeclared-input:")
+
+
+def test_an_error_is_kept_where_another_file_only_warns(folder, monkeypatch):
+    place = Place(folder / "step.yml", 3)
+    warning, error = Problem(place, "unused", "perhaps", True), Problem(place, "unused", "certainly")
+    found = {Path("step.yml"): Findings((warning,)), Path("job.yml"): Findings((error,))}
+    monkeypatch.setattr("amlocal.lint.check.lint_file", found.__getitem__)
+
+    assert lint_files(found) == [error]
 
 
 def test_warnings_alone_exit_with_0_unless_strict(folder, capsys):

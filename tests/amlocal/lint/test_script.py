@@ -32,7 +32,8 @@ def found(tmp_path):
             (tmp_path / "src" / f"{name}.py").write_text(text)
         (tmp_path / "step.yml").write_text(COMPONENT.format(command=command))
         problems = lint_file(tmp_path / "step.yml", kind=Kind.COMPONENT).problems
-        return [f"{'warning ' if problem.warning else ''}{problem.rule}" for problem in problems]
+        kept = [problem for problem in problems if problem.rule != "unused"]
+        return [f"{'warning ' if problem.warning else ''}{problem.rule}" for problem in kept]
 
     return lint
 
@@ -69,11 +70,33 @@ NUMBER = "--number ${{inputs.number}}"
         ('if True:\n    parser.add_argument("--x", required=True)', "", []),
         ('sub = parser.add_subparsers()\nsub.add_parser("go").add_argument("--x", required=True)', "go --x 1", []),
         ('parser.add_argument("--x")', "--x 1 $MORE", []),
+        ('parser.add_argument("--x", type=int)', "--x $K", []),
+        ('parser.add_argument("--x", type=int)', "--x=$K", []),
+        ('parser.add_argument("--x", type=int)', "--x $((1 + 2))", []),
+        ('parser.add_argument("--x", type=int)', "--x $(cat a | wc -l)", []),
+        ('parser.add_argument("--x", type=int)', "--x ${K:-3 4}", []),
+        ('parser.add_argument("--x", type=int)', "--x $AZURE_ML_INPUT_number", []),
+        ('parser.add_argument("--x", choices=["a", "b"])', "--x ${CH}", []),
+        ('parser.add_argument("x", choices=["a", "b"])', "{a,b}", []),
+        ('parser.add_argument("x", type=int)', "$MORE a", []),
+        ('parser.add_argument("--x", type=int)', "$MORE --x a", ["argument-value"]),
+        ('parser.add_argument("--x", type=int)', "$MORE --x=a", ["argument-value"]),
+        ('parser.add_argument("--x", type=int)', "--x 1 --y a $MORE", ["unknown-argument"]),
         ('parser.add_argument("--x")', "--x 1 | tee log.txt && echo --y", []),
     ],
 )
 def test_argparse(found, arguments, command, problems):
     assert found(f"python run.py {command}", PARSER.format(arguments)) == problems
+
+
+@pytest.mark.parametrize(
+    ("command", "problems"),
+    [("@args.txt", []), ("--x 1 @${{inputs.text}}", []), ("${{inputs.text}}", []), ("--x 1", ["missing-argument"])],
+)
+def test_arguments_may_be_in_a_file(found, command, problems):
+    script = PARSER.format('parser.add_argument("--x", required=True)\nparser.add_argument("--y", required=True)')
+    script = script.replace("ArgumentParser()", 'ArgumentParser(fromfile_prefix_chars="@")')
+    assert found(f"python run.py {command}", script) == problems
 
 
 def test_parse_known_args_is_a_warning(found):
@@ -179,7 +202,11 @@ def test_other_libraries_are_left_alone(found, library):
         ("for x in 1 2; do python ran.py; done", []),
         ("if true; then python ran.py; fi", []),
         ("cat <<E > ran.py; python ran.py", []),
-        ("python 'ran.py", []),
+        ("python 'ran.py", ["unclosed-quote"]),
+        ("python run.py && python made.py", ["warning missing-script"]),
+        ("echo don't # 'fine", []),
+        ("python run.py # don't", []),
+        ("python run.py ${X:-it's}", []),
     ],
 )
 def test_which_script_is_started(found, command, problems):
@@ -213,7 +240,7 @@ compute: azureml:cpu
         ("import helpers\nhelpers.report(1)\n", []),
         ('import mlflow\nfor key, value in {"score": 1}.items():\n    mlflow.log_metric(key, value)\n', []),
         ("import mlflow, sys\nmlflow.log_metric(sys.argv[1], 1)\n", ["warning metric-not-logged"]),
-        ("def broken(:\n", []),
+        ("def broken(:\n", ["warning script-syntax"]),
     ],
 )
 def test_metrics(tmp_path, script, problems):
@@ -234,6 +261,7 @@ def test_the_line_of_an_argument_is_found_in_folded_text(tmp_path):
     (tmp_path / "src" / "run.py").write_text(PARSER.format('parser.add_argument("--x")'))
     (tmp_path / "step.yml").write_text(COMPONENT.format(command="python run.py\n  --x 1\n  --y 2"))
 
-    (problem,) = lint_file(tmp_path / "step.yml", kind=Kind.COMPONENT).problems
+    problems = lint_file(tmp_path / "step.yml", kind=Kind.COMPONENT).problems
+    (problem,) = [problem for problem in problems if problem.rule != "unused"]
 
     assert (problem.place.line, problem.message) == (15, "run.py takes no argument '--y'; known here: --x")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
@@ -12,9 +13,14 @@ from amlocal.lint.script.metrics import logged
 from amlocal.lint.script.shell import Word
 from amlocal.lint.script.step import ScriptCall, ScriptedStep
 from amlocal.reader.expressions import Kind
-from amlocal.reader.model import LiteralBinding
+from amlocal.reader.model import LITERAL_TYPES, CommandComponent, LiteralBinding
 from amlocal.reader.section import suggestion
 from amlocal.reader.source import Place, Problem, line_of, shown
+
+_CODE_SUFFIXES = frozenset({".py", ".sh", ".bash", ".r", ".ipynb", ".jl", ".pl", ".js", ".yml", ".yaml", ".json", ""})
+_MOST_CODE_BYTES = 4_000_000
+# What CPython says of mistakes that no version of it takes.
+_ANY_PYTHON = re.compile(r"was never closed|unmatched|does not match opening|indent|expected ':'")
 
 
 def missing_script(scripted: ScriptedStep) -> Iterator[Problem]:
@@ -45,6 +51,45 @@ def _missing_module(scripted: ScriptedStep, call: ScriptCall) -> Iterator[Proble
     if all(scripted.sources.find(name) is None for name in (f"{stem}.py", stem)):
         place = line_of(scripted.step.node.component.command_place, re.compile(re.escape(dotted)))
         yield Problem(place, "missing-script", f"module {dotted} is not in {shown(inside)}", not call.invocation.first)
+
+
+def script_syntax(scripted: ScriptedStep) -> Iterator[Problem]:
+    """A Python script can be parsed; what another version of Python may take is a warning."""
+    component = scripted.step.node.component
+    for call in scripted.calls:
+        name = call.invocation.script
+        if call.module is not None or not call.invocation.python or name is None or not name.endswith(".py"):
+            continue
+        error = scripted.sources.syntax_error(call.invocation)
+        if error is not None:
+            certain = call.invocation.first and type(error) is not TabError and _ANY_PYTHON.search(str(error.msg))
+            message = f"{name}, line {error.lineno}: {error.msg}"
+            place = line_of(component.command_place, _target(call))
+            yield Problem(place, "script-syntax", message, not certain)
+
+
+def parallel_script(scripted: ScriptedStep) -> Iterator[Problem]:
+    """The entry script of a parallel component defines ``run``, which gets each mini batch."""
+    component = scripted.step.node.component
+    if component.parallel is None:
+        return
+    for call in scripted.calls:
+        if call.module is not None and not _may_define(call.module.tree, "run"):
+            place = line_of(component.parallel.place, re.compile(r"entry_script"))
+            message = f"{_name(call)} defines no run(), which gets each mini batch"
+            yield Problem(place, "parallel-script", message)
+
+
+def _may_define(tree: ast.AST, name: str) -> bool:
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and node.name == name:
+            return True
+        if isinstance(node, ast.Name) and node.id in {name, "exec", "globals", "setattr"}:
+            return True
+        imported = node.names if isinstance(node, (ast.Import, ast.ImportFrom)) else []
+        if any((alias.asname or alias.name) in {name, "*"} for alias in imported):
+            return True
+    return False
 
 
 def unknown_argument(scripted: ScriptedStep) -> Iterator[Problem]:
@@ -79,8 +124,13 @@ def missing_argument(scripted: ScriptedStep) -> Iterator[Problem]:
 
 
 def argument_value(scripted: ScriptedStep) -> Iterator[Problem]:
-    """A plain value is one that the script's ``type`` and ``choices`` take."""
+    """A plain value, and each that an input's enum allows, is one that the script's ``type`` and ``choices`` take."""
+    inputs = scripted.step.node.component.inputs
     for call, misfit in scripted.misfits:
+        if misfit.kind == "allowed" and misfit.word is not None:
+            spec = inputs[misfit.word.references[0].name]
+            message = f"{_name(call)} refuses what the enum of {spec.name!r} allows: {misfit.text}"
+            yield Problem(spec.place, "argument-value", message, True)
         if misfit.kind == "value":
             place = _place(scripted, misfit)
             word = misfit.word
@@ -126,6 +176,52 @@ def metric_not_logged(scripted: ScriptedStep) -> Iterator[Problem]:
     elif found.other.endswith("worked out"):
         message = f"{scripts} names {metric!r} nowhere{logs}, but {found.other}"
         yield Problem(place, "metric-not-logged", message, True)
+
+
+def unused_inputs(scripted: ScriptedStep) -> Iterator[Problem]:
+    """A plain value that a component declares is used by it: in its file, or as ``AZURE_ML_INPUT_…`` in its code."""
+    node = scripted.step.node
+    component = node.component
+    if not scripted.calls or any(call.invocation.python and call.module is None for call in scripted.calls):
+        return  # what is started is not at hand and may read the environment
+    plain_inputs = [spec for spec in component.inputs.values() if spec.type in LITERAL_TYPES and spec.readable]
+    if not plain_inputs:
+        return
+    try:
+        text = component.place.file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return
+    suspects = [
+        spec
+        for spec in plain_inputs
+        if spec.place.option is None
+        and spec.place.file == component.place.file
+        and not re.search(rf"(?:inputs|search_space)\.{re.escape(spec.name)}\b", text)
+        and (node.sweep is None or spec.name not in node.sweep.search_space)
+    ]
+    if suspects and "AZURE_ML" not in text and _takes_no_environment(component):
+        for spec in suspects:
+            message = f"{component.name} declares input {spec.name!r} and does not use it"
+            yield Problem(spec.place, "unused", message, True)
+
+
+def _takes_no_environment(component: CommandComponent) -> bool:
+    """Tell whether no code of a component names the variables that hold its inputs; False where it is too much."""
+    read = 0
+    for top in (component.code.root, *component.code.includes):
+        if top is None:
+            continue
+        for path in [top] if top.is_file() else top.rglob("*"):
+            if not path.is_file() or path.suffix.lower() not in _CODE_SUFFIXES:
+                continue
+            try:
+                content = path.read_bytes()
+            except OSError:
+                return False
+            read += len(content)
+            if read > _MOST_CODE_BYTES or b"AZURE_ML" in content or b"AZUREML_PARAMETER" in content:
+                return False
+    return True
 
 
 def _name(call: ScriptCall) -> str:

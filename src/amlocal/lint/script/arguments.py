@@ -65,6 +65,7 @@ class Interface:
         certain: False when what is required cannot be told (subcommands, several parsers).
         abbreviations: whether unambiguous beginnings of a flag count.
         reader: what the script reads its command line with.
+        file_prefixes: a word that starts with one of these characters names a file with more arguments.
     """
 
     arguments: tuple[Argument, ...]
@@ -74,6 +75,7 @@ class Interface:
     certain: bool = True
     abbreviations: bool = True
     reader: str = "argparse"
+    file_prefixes: str = ""
 
 
 def interface(script: Module, sources: Sources) -> Interface | None:
@@ -174,7 +176,15 @@ def _argparse(module: Module, sources: Sources) -> Interface | None:
             for node in ast.walk(module.tree)
             if isinstance(node, ast.Constant) and isinstance(node.value, str)
         )
-        return Interface(tuple(collector.arguments), opened, texts=texts, certain=certain, abbreviations=abbreviations)
+        prefixes = [_keywords(call).get("fromfile_prefix_chars") for call in parsers]
+        return Interface(
+            tuple(collector.arguments),
+            opened,
+            texts=texts,
+            certain=certain and all(isinstance(_literal(prefix, ""), str) for prefix in prefixes if prefix is not None),
+            abbreviations=abbreviations,
+            file_prefixes="".join(str(_literal(prefix, "")) for prefix in prefixes),
+        )
     return None
 
 

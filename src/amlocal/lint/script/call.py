@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from amlocal.lint.script.arguments import Argument, Interface
@@ -22,7 +22,7 @@ class Misfit:
     """One thing that does not fit.
 
     Attributes:
-        kind: "unknown", "value", "missing" or "usage".
+        kind: "unknown", "value", "missing" or "usage"; "allowed" for a value that may be given and would not fit.
         word: the word of the command it is about, if it is about one.
         text: the argument's name, or argparse's message.
     """
@@ -62,17 +62,21 @@ def misfits_of(
         values: the values of references that are plain values; others fit everything.
         several: references to text, which may hold several arguments where it is given as one of its own.
     """
+    words = [replace(word, dynamic=True) if _names_file(word, interface) else word for word in words]
     unknown, whole = _unknown(interface, words, several)
     yield from unknown
     dynamic = not whole or any(word.dynamic for word in words)
-    texts = [word.filled(dict(values)) for word in words]
+    texts = [_unseen(word.text) if word.dynamic else word.filled(dict(values)) for word in words]
+    flags = {name for argument in interface.arguments for name in argument.names if argument.takes_value}
     while True:
         message = _refused(_parser(interface, required=False), texts)
         match = _VALUE_ERROR.match(message or "")
         index = _culprit(match, words, texts, interface) if match else None
         if match is None or index is None:
             break
-        yield Misfit("value", words[index], f"{match[1]}: {match[2]}")
+        # Of what a word that is not seen moves about, only a flag's own value is certain.
+        if not dynamic or texts[index].partition("=")[0] in flags or (index and words[index - 1].text in flags):
+            yield Misfit("value", words[index], f"{match[1]}: {match[2]}")
         texts[index] = _PLACEHOLDER
     if message and not dynamic and ("expected" in message or "ambiguous" in message):
         name = message.removeprefix("argument ").split(":")[0].split("/")[-1]
@@ -85,6 +89,17 @@ def misfits_of(
         if found:
             for name in names.split(", "):
                 yield Misfit("missing", None, name)
+
+
+def _names_file(word: Word, interface: Interface) -> bool:
+    """Tell whether the script may take a word for a file with more arguments in it."""
+    return bool(interface.file_prefixes) and word.text.startswith((*interface.file_prefixes, _PLACEHOLDER))
+
+
+def _unseen(text: str) -> str:
+    """Stand in for what the shell or a file puts in the place of a word; a flag with ``=`` stays."""
+    flag, equals, _ = text.partition("=")
+    return f"{flag}={_PLACEHOLDER}" if equals and flag.startswith("-") and "$" not in flag else _PLACEHOLDER
 
 
 def _unknown(interface: Interface, words: Sequence[Word], several: Set[Reference]) -> tuple[list[Misfit], bool]:

@@ -68,6 +68,19 @@ class Sources:
                 return module
         return None
 
+    def syntax_error(self, invocation: Invocation) -> SyntaxError | None:
+        """Say why a script that is there cannot be parsed; None when it can, or is not there."""
+        path = self.find(posixpath.join(invocation.folder, str(invocation.script)))
+        if path is None or not path.is_file():
+            return None
+        try:
+            ast.parse(path.read_bytes())
+        except SyntaxError as error:
+            return error
+        except (ValueError, OSError):
+            return None
+        return None
+
     def imported(self, module: Module) -> Iterator[tuple[str, Module | None]]:
         """Give what a module imports: the first part of each name, and the module where it is in the directory."""
         for node in ast.walk(module.tree):

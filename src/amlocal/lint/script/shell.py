@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from amlocal.reader.expressions import Optional, Reference, Template
@@ -23,6 +23,7 @@ _HARMLESS_TARGET = re.compile(r"&?[0-9-]|/dev/\S+")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
 _PYTHON = re.compile(r"(.*/)?python[0-9.]*")
 _SHELL = re.compile(r"(.*/)?(ba|da|z)?sh")
+_BRACES = re.compile(r"\{[\w./-]*(,|\.\.)[\w.,/-]*\}")
 _KEYWORDS = frozenset(
     {"for", "while", "until", "if", "case", "select", "function", "{", "(", "[[", "((", "trap", "eval"}
 )
@@ -81,7 +82,7 @@ class Invocation:
         module: the dotted name after ``python -m``; None for a script.
         folder: where it is started, relative to the working directory.
         arguments: what follows it.
-        first: False when a command before it may have made or changed the script.
+        first: False when a command before it, or another script, may have made or changed the script.
         python: whether it is a Python script.
     """
 
@@ -121,10 +122,22 @@ def invocations(command: Template) -> tuple[Invocation, ...]:
         started = _started(words)
         if started is not None:
             found.append(replace(started, folder=folder, first=first))
-            first = first and started.python
+            first = False
         elif name not in _HARMLESS:
             first = False
     return tuple(found)
+
+
+def unclosed_quote(command: Template) -> bool:
+    """Tell whether a quote is certainly never closed: nothing but plain words, quotes and references is judged."""
+    text = "".join(_flat(command, []))
+    if any(sign in text for sign in ("<<", "`", "\\", "#", "$(", "${", "$'")):
+        return False
+    try:
+        shlex.split(text)
+    except ValueError:
+        return True
+    return False
 
 
 def _flat(command: Template, references: list[Reference]) -> Iterator[str]:
@@ -161,7 +174,7 @@ def _commands(text: str, references: Sequence[Reference]) -> Iterator[list[Word]
     lexer.commenters = ""
     words: list[Word] = []
     optional = comment = False
-    for token in lexer:
+    for token in _substitutions_whole(lexer):
         if token and set(token) <= set(";&|\n"):
             comment = comment and "\n" not in token
             if words and not comment:
@@ -173,10 +186,26 @@ def _commands(text: str, references: Sequence[Reference]) -> Iterator[list[Word]
             optional = token == _OPEN
         else:
             inside = tuple(references[int(number)] for number in _REFERENCE.findall(token))
-            dynamic = "$" in token or "*" in token or _OPEN in token
+            dynamic = "$" in token or "*" in token or _OPEN in token or _BRACES.search(token) is not None
             words.append(Word(token, inside, dynamic, optional))
     if words:
         yield words
+
+
+def _substitutions_whole(tokens: Iterable[str]) -> Iterator[str]:
+    """Put ``$(…)``, ``$((…))`` and ``${…}`` with spaces in them together again."""
+    whole: list[str] = []
+    depth = 0
+    for token in tokens:
+        if depth or "$(" in token or "${" in token:
+            whole.append(token)
+            depth += sum(token.count(sign) for sign in "({") - sum(token.count(sign) for sign in ")}")
+            if depth > 0:
+                continue
+            token, whole, depth = " ".join(whole), [], 0
+        yield token
+    if whole:
+        yield " ".join(whole)
 
 
 def _without_prefixes(words: list[Word]) -> list[Word]:

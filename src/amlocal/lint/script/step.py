@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 
 from amlocal.lint.script.arguments import Interface, interface
 from amlocal.lint.script.call import Misfit, misfits_of
@@ -12,6 +13,15 @@ from amlocal.lint.script.shell import Invocation, invocations
 from amlocal.reader.expressions import Kind, Reference
 from amlocal.reader.model import CommandComponent, LiteralBinding
 from amlocal.reader.plan import Step
+
+# What the driver of a parallel component takes out of its arguments ("parallel job program_arguments").
+_DRIVER_ARGUMENTS = frozenset(
+    {"--progress_update_timeout", "--copy_logs_to_parent", "--metrics_name_prefix", "--push_metrics_to_parent"}
+    | {"--resource_monitor_interval", "--allowed_failed_count", "--allowed_failed_percent", "--task_overhead_timeout"}
+    | {"--first_task_creation_timeout", "--node_count", "--process_count_per_node", "--logging_level"}
+    | {"--mini_batch_size", "--error_threshold", "--output", "--append_row_file_name", "--run_invocation_timeout"}
+    | {"--append_row_dataframe_header", "--run_max_try", "--create_snapshot_at_runtime", "--scoring_module_name"}
+)
 
 
 @dataclass(frozen=True)
@@ -56,9 +66,11 @@ def scripted(steps: Sequence[Step]) -> Iterator[ScriptedStep]:
         if command not in calls:
             calls[command] = tuple(_calls(component, found))
         values, texts = _values(step), _texts(component)
-        given = (*command, frozenset(values.items()), texts)
+        allowed = frozenset((name, spec.enum) for name, spec in component.inputs.items() if spec.enum)
+        given = (*command, frozenset(values.items()), texts, allowed)
         if given not in misfits:
-            misfits[given] = tuple(_misfits(calls[command], values, texts))
+            found_misfits = _misfits(component, calls[command], values, texts)
+            misfits[given] = tuple(found_misfits)
         yield ScriptedStep(step, found, calls[command], misfits[given])
 
 
@@ -77,17 +89,51 @@ def _texts(component: CommandComponent) -> frozenset[Reference]:
 
 
 def _misfits(
-    calls: Sequence[ScriptCall], values: Mapping[Reference, str], texts: Set[Reference]
+    component: CommandComponent,
+    calls: Sequence[ScriptCall],
+    values: Mapping[Reference, str],
+    texts: Set[Reference],
 ) -> Iterator[tuple[ScriptCall, Misfit]]:
     for call in calls:
-        if call.interface is not None:
-            for misfit in misfits_of(call.interface, call.invocation.arguments, values, texts):
+        if call.interface is None:
+            continue
+        for misfit in misfits_of(call.interface, call.invocation.arguments, values, texts):
+            if component.parallel is None or _misspelt(misfit, call.interface):
                 yield call, misfit
+        if component.parallel is None:
+            for misfit in _refused_of_enums(component, call.interface, call.invocation, values, texts):
+                yield call, misfit
+
+
+def _misspelt(misfit: Misfit, interface: Interface) -> bool:
+    """Tell whether a flag is meant for a parallel script rather than for the driver that calls it."""
+    names = [name for argument in interface.arguments for name in argument.names]
+    flag = misfit.kind == "unknown" and misfit.text.startswith("--") and misfit.text not in _DRIVER_ARGUMENTS
+    return flag and bool(get_close_matches(misfit.text, names, n=1))
+
+
+def _refused_of_enums(
+    component: CommandComponent,
+    interface: Interface,
+    invocation: Invocation,
+    values: Mapping[Reference, str],
+    texts: Set[Reference],
+) -> Iterator[Misfit]:
+    """Find what an input's enum allows and the script refuses, besides the value that is given."""
+    for name, spec in component.inputs.items():
+        reference = Reference(Kind.INPUT, name)
+        for value in spec.enum:
+            if value != values.get(reference):
+                for misfit in misfits_of(interface, invocation.arguments, {reference: value}, texts):
+                    if misfit.kind == "value" and misfit.word is not None and misfit.word.references == (reference,):
+                        yield replace(misfit, kind="allowed")
 
 
 def _calls(component: CommandComponent, sources: Sources) -> Iterator[ScriptCall]:
     for invocation in invocations(component.command):
         module = sources.start(invocation) if invocation.python else None
-        # The driver of a parallel component adds arguments of its own, and takes some for itself.
-        known = module is not None and component.parallel is None
-        yield ScriptCall(invocation, module, interface(module, sources) if module is not None and known else None)
+        takes = None if module is None else interface(module, sources)
+        if takes is not None and component.parallel is not None:
+            # Its driver adds arguments of its own, and takes some for itself.
+            takes = replace(takes, open=True, certain=False)
+        yield ScriptCall(invocation, module, takes)
