@@ -160,7 +160,7 @@ def test_the_report_is_in_the_folder_and_among_the_runs_artefacts(run, trained_m
     for value in metrics["metrics"]["challenger"].values():
         assert f"{value:.4f}" in page
     assert read(trained_model, "training.json")["precision"]["reason"] in page
-    assert "evaluate did not run as a step of a pipeline" in page
+    assert "Left out, with the loss curves: no trial is known" in page
     assert (out / "report.md").read_text().startswith("## ✅ Promoted")
     (tracked,) = mlflow.search_runs(output_format="list")
     names = [file.path for file in mlflow.artifacts.list_artifacts(run_id=tracked.info.run_id, artifact_path="report")]

@@ -36,11 +36,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class Sweep:
-    """The sweep that the challenger came from."""
+    """The trials that the challenger competed with."""
 
     trials: tuple[Trial, ...]
     chosen: str | None = None
-    """Name of the trial whose score and arguments are the challenger's; None when none or several could be it."""
+    """Name of the trial that is the challenger; None when its run is not known."""
     losses: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     """(step, value) of "loss" and "validation/loss" of the chosen trial."""
 

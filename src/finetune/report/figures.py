@@ -201,7 +201,7 @@ def scores_over_time(sweep: Sweep) -> Drawing:
 
     early = sum(trial.ended_early for trial in sweep.trials)
     best = max(trial.best for trial in sweep.trials if trial.best is not None)
-    description = f"{len(sweep.trials)} trials, {early} of them ended early; the highest score is {best:.4f}."
+    description = f"Trials: {len(sweep.trials)}, ended early: {early}; the highest score is {best:.4f}."
     return draw("scores", "Score of each trial over time", description, _SQUARE, plot)
 
 

@@ -11,7 +11,6 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from finetune.report.analysis import number
 from finetune.report.facts import Sweep, Trial
 from finetune.training.contents import SCORE
 
@@ -23,26 +22,27 @@ _TRACKING_FAILURES = (mlflow.MlflowException, AzureError, OSError)
 
 
 def find_sweep(run: Run, training: Mapping[str, Any] | None) -> tuple[Sweep | None, str]:
-    """Find the trials of the job that a run is a step of: the children of its siblings that logged a score.
+    """Find the trials that the challenger competed with, in its own sweep and in this job's.
+
+    These are two when the job reused the challenger's trial from an earlier one. Trials are runs that logged a score:
+    those beside the challenger's, and the children of this run's siblings.
 
     Args:
         run: evaluate's own.
-        training: the challenger's training.json, to tell which trial it came from.
+        training: the challenger's training.json, which names its run.
 
     Returns:
         The sweep, or None and why there is none. A failure of the tracking server is such a reason.
     """
-    parent = run.data.tags.get(MLFLOW_PARENT_RUN_ID)
-    if parent is None:
-        return None, "evaluate did not run as a step of a pipeline"
     client = MlflowClient()
     try:
-        steps = [step for step in _children(client, run, parent) if step.info.run_id != run.info.run_id]
-        runs = [trial for step in steps for trial in _children(client, run, step.info.run_id)]
-        trials = tuple(_trial(client, trial) for trial in runs if SCORE in trial.data.metrics)
-        if not trials:
-            return None, "no trial ran in this job: the model was reused from an earlier one, or comes from elsewhere"
-        chosen = _chosen(trials, training)
+        trained = _trained_by(client, training)
+        found = [*([] if trained is None else _beside(client, trained)), *_trials_of_job(client, run)]
+        runs = {trial.info.run_id: trial for trial in found if SCORE in trial.data.metrics}
+        if not runs:
+            return None, "no trial is known: neither the challenger's run nor another of this job logged a score"
+        trials = tuple(_trial(client, runs[run_id]) for run_id in runs)
+        chosen = next((trial for trial in trials if trained is not None and trial.run_id == trained.info.run_id), None)
         losses = {} if chosen is None else _losses(client, chosen.run_id)
     except _TRACKING_FAILURES as error:
         LOGGER.warning("the sweep is left out of the report: %s", error)
@@ -59,9 +59,34 @@ def log_files(*paths: Path) -> None:
         LOGGER.warning("the report is not among the run's artefacts: %s", error)
 
 
-def _children(client: MlflowClient, run: Run, parent: str) -> list[Run]:
+def _trained_by(client: MlflowClient, training: Mapping[str, Any] | None) -> Run | None:
+    """Return the challenger's own run; None when it is not in this workspace."""
+    run_id = (training or {}).get("mlflow_run")
+    if run_id is None:
+        return None
+    try:
+        return client.get_run(run_id)
+    except mlflow.MlflowException as error:
+        LOGGER.info("the run that trained the challenger is not known here: %s", error)
+        return None
+
+
+def _beside(client: MlflowClient, run: Run) -> list[Run]:
+    parent = run.data.tags.get(MLFLOW_PARENT_RUN_ID)
+    return [run] if parent is None else _children(client, run, parent)
+
+
+def _trials_of_job(client: MlflowClient, run: Run) -> list[Run]:
+    if MLFLOW_PARENT_RUN_ID not in run.data.tags:
+        return []
+    steps = [step for step in _beside(client, run) if step.info.run_id != run.info.run_id]
+    return [trial for step in steps for trial in _children(client, step, step.info.run_id)]
+
+
+def _children(client: MlflowClient, beside: Run, parent: str) -> list[Run]:
+    """Return a run's children, oldest first, from the experiment that another run is in."""
     found: list[Run] = client.search_runs(
-        [run.info.experiment_id], f"tags.mlflow.parentRunId = '{parent}'", max_results=_MOST_TRIALS
+        [beside.info.experiment_id], f"tags.mlflow.parentRunId = '{parent}'", max_results=_MOST_TRIALS
     )
     return sorted(found, key=lambda child: child.info.start_time)
 
@@ -69,19 +94,6 @@ def _children(client: MlflowClient, run: Run, parent: str) -> list[Run]:
 def _trial(client: MlflowClient, run: Run) -> Trial:
     scores = tuple((point.timestamp, point.value) for point in _history(client, run.info.run_id, SCORE))
     return Trial(run.info.run_name or run.info.run_id, run.info.status, run.data.params, scores, run.info.run_id)
-
-
-def _chosen(trials: tuple[Trial, ...], training: Mapping[str, Any] | None) -> Trial | None:
-    if training is None:
-        return None
-    score, arguments = training["validation"].get(SCORE), training["arguments"]
-    fitting = [
-        trial
-        for trial in trials
-        if score in [value for _, value in trial.scores]
-        and number(trial.parameters.get("learning_rate")) == arguments["learning_rate"]
-    ]
-    return fitting[0] if len(fitting) == 1 else None
 
 
 def _losses(client: MlflowClient, run_id: str) -> dict[str, tuple[tuple[int, float], ...]]:

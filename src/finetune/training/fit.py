@@ -76,7 +76,7 @@ def fit(request: FitRequest, arguments: TrainingArguments) -> dict[str, Any]:
     LOGGER.info("precision %s: %s", request.precision.name, request.precision.reason)
     loaded = time.perf_counter()
 
-    with mlflow.start_run():
+    with mlflow.start_run() as run:
         log_parameters(
             {
                 "checkpoint": request.checkpoint,
@@ -107,6 +107,7 @@ def fit(request: FitRequest, arguments: TrainingArguments) -> dict[str, Any]:
     record = {
         "checkpoint": request.checkpoint,
         "task": task.name,
+        "mlflow_run": run.info.run_id,
         "arguments": {name: _plain(getattr(arguments, name)) for name in LOGGED_ARGUMENTS},
         "precision": {"name": request.precision.name, "reason": request.precision.reason},
         "validation": validation_metrics,

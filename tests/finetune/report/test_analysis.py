@@ -117,6 +117,6 @@ def test_a_sweep_of_one_trial_is_drawn(make_facts: MakeFacts) -> None:
     from finetune.report.page import render_page
 
     page = render_page(make_facts(sweep=Sweep(trials(1))))
-    assert "1 trials logged a score" in page
+    assert "1 trial logged a score" in page
     assert "not estimated: it takes 8 trials" in page
     assert "Loss curves: not known" in page

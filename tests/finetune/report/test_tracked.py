@@ -10,8 +10,6 @@ from support import track_in
 
 from finetune.report.tracked import find_sweep, log_files
 
-TRAINING = {"validation": {"score": 0.8}, "arguments": {"learning_rate": 0.0002}}
-
 
 @pytest.fixture
 def pipeline(tmp_path: Path) -> mlflow.entities.Run:
@@ -38,8 +36,13 @@ def pipeline(tmp_path: Path) -> mlflow.entities.Run:
     return client.get_run(evaluate)
 
 
+def run_named(name: str) -> str:
+    (found,) = mlflow.search_runs(filter_string=f"attributes.run_name = '{name}'", output_format="list")
+    return found.info.run_id
+
+
 def test_the_trials_are_the_children_of_a_sibling(pipeline: mlflow.entities.Run) -> None:
-    sweep, why = find_sweep(pipeline, TRAINING)
+    sweep, why = find_sweep(pipeline, {"mlflow_run": run_named("sweep-1")})
     assert why == ""
     assert sweep is not None
     assert [(trial.name, trial.best, trial.ended_early) for trial in sweep.trials] == [
@@ -52,26 +55,31 @@ def test_the_trials_are_the_children_of_a_sibling(pipeline: mlflow.entities.Run)
     assert sweep.losses["loss"] == ()
 
 
-def test_no_trial_is_taken_for_the_challenger_that_it_is_not(pipeline: mlflow.entities.Run) -> None:
-    other = {"validation": {"score": 0.8}, "arguments": {"learning_rate": 0.5}}
-    sweep, _ = find_sweep(pipeline, other)
+@pytest.mark.parametrize("training", [None, {}, {"mlflow_run": "of-another-workspace"}])
+def test_no_trial_is_taken_for_the_challenger_that_it_is_not(
+    pipeline: mlflow.entities.Run, training: dict[str, str] | None
+) -> None:
+    sweep, _ = find_sweep(pipeline, training)
     assert sweep is not None
+    assert len(sweep.trials) == 3
     assert sweep.chosen is None
     assert sweep.losses == {}
 
 
-def test_a_run_of_its_own_has_no_sweep(tmp_path: Path) -> None:
+def test_a_reused_challenger_is_shown_with_the_sweep_that_made_it(pipeline: mlflow.entities.Run) -> None:
+    with mlflow.start_run(tags={"mlflow.parentRunId": "a-later-job"}) as run:
+        sweep, _ = find_sweep(run, {"mlflow_run": run_named("sweep-0")})
+    assert sweep is not None
+    assert [trial.name for trial in sweep.trials] == ["sweep-0", "sweep-1", "sweep-2"]
+    assert sweep.chosen == "sweep-0"
+
+
+def test_without_a_run_that_logged_a_score_there_is_no_sweep(tmp_path: Path) -> None:
     track_in(tmp_path)
     with mlflow.start_run() as run:
-        assert find_sweep(run, TRAINING) == (None, "evaluate did not run as a step of a pipeline")
-
-
-def test_a_job_that_reused_its_trials_says_so(tmp_path: Path) -> None:
-    track_in(tmp_path)
-    with mlflow.start_run(tags={"mlflow.parentRunId": "abc"}) as run:
-        sweep, why = find_sweep(run, TRAINING)
+        sweep, why = find_sweep(run, {"mlflow_run": run.info.run_id})
     assert sweep is None
-    assert "reused" in why
+    assert why.startswith("no trial is known")
 
 
 def test_a_tracking_server_that_fails_costs_a_warning(
@@ -83,7 +91,7 @@ def test_a_tracking_server_that_fails_costs_a_warning(
     monkeypatch.setattr(MlflowClient, "search_runs", fail)
     monkeypatch.setattr(mlflow, "log_artifact", fail)
     with caplog.at_level(logging.WARNING):
-        assert find_sweep(pipeline, TRAINING) == (None, "the tracking server did not answer")
+        assert find_sweep(pipeline, {}) == (None, "the tracking server did not answer")
         log_files(tmp_path / "report.html")
     assert [record.message for record in caplog.records] == [
         "the sweep is left out of the report: the server is gone",
