@@ -176,12 +176,16 @@ def _cancel(arguments: argparse.Namespace) -> int:
 def _validate(arguments: argparse.Namespace) -> int:
     from amlocal.cli.lint import report
     from amlocal.lint.check import lint_file
-    from amlocal.lint.files import Kind
+    from amlocal.lint.files import Kind, kind_of
     from amlocal.reader.assets import parse_mappings
     from amlocal.workspace.registry import Registry
 
     registry, mappings = Registry(arguments.home), parse_mappings(arguments.mappings)
-    found = lint_file(arguments.file, arguments.overrides, Kind.JOB, registry, mappings)
+    text = arguments.file.read_text(errors="replace") if arguments.file.is_file() else ""
+    # `job create` runs a component file with the values that --set puts in; without them there is no job to check.
+    is_component = kind_of(text) is Kind.COMPONENT and not arguments.overrides
+    kind = Kind.COMPONENT if is_component else Kind.JOB
+    found = lint_file(arguments.file, arguments.overrides, kind, registry, mappings)
     return report([*found.problems, *found.not_here])
 
 

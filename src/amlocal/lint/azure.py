@@ -36,7 +36,10 @@ _LOADERS: Mapping[Kind, str] = {
 _BOX = re.compile(r"[─━═│┃╭╮╰╯┌┐└┘-]{3,}|\x1b\[[0-9;]*m")
 _UNKNOWN, _MISSING = "Unknown field.", "Missing data for required field."
 # Said by rules of our own, which know which line it is and how sure one can be.
-_OURS = re.compile(r"compute not set|Component name should only contain|Traffic rule percentages", re.IGNORECASE)
+_OURS = re.compile(
+    r"compute not set|Component name should only contain|Traffic rule percentages|Pipeline node name should",
+    re.IGNORECASE,
+)
 _SCHEMA_NAME = re.compile(r"Validation for (\w+) failed")
 _MOST = 400
 
@@ -59,6 +62,8 @@ def refusals(kind: Kind, root: Located, path: Path, overrides: Sequence[str] = (
         from marshmallow.exceptions import MarshmallowError
 
     params = [{key: set_value(value)} for key, _, value in (text.partition("=") for text in overrides)]
+    if kind is Kind.COMPONENT and not _has(root, "name"):
+        params.append({"name": "unnamed"})  # a pipeline that names the file takes it without
     with quiet():
         try:
             loaded = getattr(loaders, _loader(kind, root))(path, params_override=params)
@@ -120,9 +125,12 @@ def _walk(messages: Any, node: Located, path: str, schemas: Sequence[Any]) -> It
 def _best(alternatives: list[Any], node: Located) -> Any:
     """Choose, of the forms that a field may take, the one that the file comes closest to."""
 
-    def distance(messages: Any) -> tuple[bool, int]:
+    def distance(messages: Any) -> tuple[bool, int, int, int]:
         reference = not isinstance(messages, dict) or set(messages) <= {"_schema", None}
-        return reference == isinstance(node.value, dict), str(messages).count("[")
+        text = str(messages)
+        # A form that does not know the keys, or is of another type, is further away than one with a wrong value.
+        other_type = isinstance(messages, dict) and "type" in messages and messages["type"] != [_UNKNOWN]
+        return reference == isinstance(node.value, dict), text.count(_UNKNOWN), int(other_type), text.count("[")
 
     return min(alternatives, key=distance)
 
@@ -187,6 +195,7 @@ def _hint(key: object, schemas: Sequence[Any]) -> str:
 
 def _clean(text: str) -> str:
     """Put a message on one line, without the boxes drawn around it."""
+    text = text.replace("an existing None", "a registered asset")  # fields that name no type of theirs
     words = _BOX.sub(" ", text).split()
     line = " ".join(words)
     return line if len(line) <= _MOST else f"{line[:_MOST]} …"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from amlocal.lint.files import Kind, kind_of
-from amlocal.lint.registry import NAMES, RULES
+from amlocal.lint.registry import NAMES, OF_THIS_MACHINE, RULES
 from amlocal.lint.rule import Document
 from amlocal.lint.script.step import scripted
 from amlocal.lint.suppress import suppressed
@@ -15,10 +15,7 @@ from amlocal.reader.assets import Assets, UriMapping
 from amlocal.reader.component import examine_component
 from amlocal.reader.model import CommandNode, Graph, PipelineNode
 from amlocal.reader.plan import Plan, examine, plan_of
-from amlocal.reader.source import InvalidJobError, Place, Problem, UnreadableError, load, override
-
-NOT_HERE = frozenset({"not-supported", "not-on-this-machine"})
-"""What is right for Azure ML and cannot run on one machine: no fault of the file."""
+from amlocal.reader.source import InvalidJobError, Located, Place, Problem, UnreadableError, load, override
 
 
 def read_checked_plan(
@@ -35,7 +32,8 @@ def read_checked_plan(
     plan, problems = examine(path, overrides, assets, mappings)
     if plan is None:
         raise InvalidJobError(problems)
-    found = suppressed(_plan_problems(plan, problems), (), NAMES)
+    stated = [] if _is_component(path) else _document_problems(Kind.JOB, override(load(path.resolve()), overrides))
+    found = suppressed([*_plan_problems(plan, problems), *stated], (), NAMES)
     errors = [*problems, *(problem for problem in found if not problem.warning), *plan.job.unresolved]
     if errors:
         raise InvalidJobError(errors)
@@ -103,11 +101,9 @@ def lint_file(
     plan, problems = _read(path, kind, overrides, assets, mappings)
     if plan is not None:
         problems += _plan_problems(plan, problems)
-    for rule in RULES:
-        if rule.document is not None and kind in rule.kinds:
-            problems += rule.document(Document(kind, root))
-    not_here = [problem for problem in problems if problem.rule in NOT_HERE]
-    problems = [problem for problem in problems if problem.rule not in NOT_HERE]
+    problems += _document_problems(kind, root)
+    not_here = [problem for problem in problems if problem.rule in OF_THIS_MACHINE]
+    problems = [problem for problem in problems if problem.rule not in OF_THIS_MACHINE]
     errors = {problem.place for problem in problems if not problem.warning}
     # After an error of a job, azure-ai-ml says the same thing elsewhere and in other words.
     if not errors or kind not in {Kind.JOB, Kind.COMPONENT}:
@@ -120,6 +116,15 @@ def lint_file(
         tuple(suppressed(dict.fromkeys(problems), (path,), NAMES)),
         tuple(dict.fromkeys(replace(problem, warning=True) for problem in not_here)),
     )
+
+
+def _is_component(path: Path) -> bool:
+    return kind_of(path.read_text(encoding="utf-8")) is Kind.COMPONENT
+
+
+def _document_problems(kind: Kind, root: Located) -> list[Problem]:
+    checks = [rule.document for rule in RULES if rule.document is not None and kind in rule.kinds]
+    return [problem for check in checks for problem in check(Document(kind, root))]
 
 
 def _read(

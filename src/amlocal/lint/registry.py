@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amlocal.lint.files import Kind
 from amlocal.lint.rule import Rule, Severity
-from amlocal.lint.rules import command, document, graph, script
+from amlocal.lint.rules import command, document, given, graph, script
 
 _ERROR, _WARNING, _EITHER = Severity.ERROR, Severity.WARNING, Severity.EITHER
 _ONLINE = (Kind.ONLINE_ENDPOINT, Kind.ONLINE_DEPLOYMENT)
@@ -60,10 +60,26 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("file-or-folder", _WARNING, "a file passed on as a folder, or the other way round", graph=graph.mixed_types),
     Rule("optional-input", _EITHER, "an optional input outside $[[ ]]", command=graph.optional_outside),
-    Rule("name", _ERROR, "input and output names that Azure ML does not take", graph=graph.input_names),
+    Rule(
+        "name",
+        _ERROR,
+        "names of nodes, inputs, outputs and assets that Azure ML does not take",
+        graph=graph.input_names,
+        document=document.node_names,
+        kinds=(Kind.JOB, Kind.COMPONENT),
+    ),
     # Values.
     Rule("value", _ERROR, "a value that does not fit its input: type, enum, min, max"),
     Rule("default", _ERROR, "a default that does not fit its own input"),
+    Rule("mode", _ERROR, "a mode that an input or output does not take"),
+    Rule(
+        "job-input",
+        _ERROR,
+        "a job's or node's input with what only a component declares: default, optional, a plain type",
+        document=given.job_inputs,
+        kinds=(Kind.JOB,),
+    ),
+    Rule("address", _ERROR, "an azureml: address of no known form, or of data without a version"),
     Rule("missing-data", _ERROR, "an input's file or folder that does not exist"),
     Rule("empty-value", _WARNING, "a pipeline input of empty text, 0 or false", job=graph.empty_values),
     # Sweeps.
@@ -114,7 +130,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "component-name",
         _WARNING,
-        "a component name that cannot be registered",
+        "no component name, or one that cannot be registered",
         document=command.component_name,
         kinds=(Kind.COMPONENT,),
     ),
@@ -206,3 +222,6 @@ RULES: tuple[Rule, ...] = (
 )
 
 NAMES = frozenset(rule.name for rule in RULES)
+
+OF_THIS_MACHINE = frozenset({"not-on-this-machine", "not-supported", "environment", "download"})
+"""What ``job create`` and ``job validate`` say of this machine: no rules, since no file is at fault."""

@@ -98,8 +98,9 @@ def bind(
                 source = LiteralBinding(spec.default, spec.place)
             if source is None and not spec.optional:
                 found = "is not given" if bound is None else "is bound to an input that has no value"
+                kind = f" ({spec.type})" if spec.type else ""
                 at = bound.place if bound else place if scope else spec.place
-                raise UnreadableError(at, "required-input", f"{what}: input {name!r} ({spec.type}) {found}")
+                raise UnreadableError(at, "required-input", f"{what}: input {name!r}{kind} {found}")
             if source is not None:
                 result[name] = _fitted(source, spec, bound.place if bound else spec.place)
         except UnreadableError as error:

@@ -32,7 +32,7 @@ def read_conda(node: Located, report: Report) -> CondaFile:
             packages.extend(_pip_packages(item.value["pip"]))
         else:
             message = f"a dependency must be a package, as numpy=1.26, or a list of pip's, found {plain(item)!r}"
-            raise UnreadableError(item.place, "conda", message)
+            raise UnreadableError(item.place, "conda-file", message)
     section.finish()
     return CondaFile(
         place=node.place,
@@ -46,11 +46,11 @@ def _pip_packages(node: Located) -> list[Package]:
     if node.value is None:
         return []
     if not isinstance(node.value, list):
-        raise UnreadableError(node.place, "conda", f"pip must be a list of packages, found {plain(node)!r}")
+        raise UnreadableError(node.place, "conda-file", f"pip must be a list of packages, found {plain(node)!r}")
     packages: list[Package] = []
     for item in node.value:
         if not isinstance(item.value, str):
-            raise UnreadableError(item.place, "conda", f"a package of pip's must be text, found {plain(item)!r}")
+            raise UnreadableError(item.place, "conda-file", f"a package of pip's must be text, found {plain(item)!r}")
         packages.extend(_pip_line(item.value, item.place, ()))
     return packages
 
@@ -68,7 +68,7 @@ def _pip_line(text: str, place: Place, open_files: tuple[Path, ...]) -> list[Pac
 
 def _requirement_file(path: Path, place: Place, open_files: tuple[Path, ...]) -> list[Package]:
     if path in open_files:
-        raise UnreadableError(place, "conda", f"requirements file {shown(path)} includes itself")
+        raise UnreadableError(place, "conda-file", f"requirements file {shown(path)} includes itself")
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):

@@ -86,5 +86,5 @@ def _named(section: Section, key: str) -> str | None:
     text = str(plain(node))
     if _NAME.fullmatch(text) is None:
         message = f"{section.what}: {key} {text!r} is none; expected letters, digits, '-', '_' and '.'"
-        raise UnreadableError(node.place, key, message)
+        raise UnreadableError(node.place, "name", message)
     return text

@@ -54,7 +54,7 @@ def read_distribution(section: Section) -> DistributionSpec | None:
         return None
     if kind not in {"pytorch", "tensorflow", "mpi"}:
         message = f"distribution type must be pytorch, tensorflow or mpi, found {stated.value!r}"
-        raise UnreadableError(stated.place, "distribution", message)
+        raise UnreadableError(stated.place, "type", message)
     if kind == "tensorflow":
         spec = DistributionSpec(
             kind,

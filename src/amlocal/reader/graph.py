@@ -133,6 +133,9 @@ def _node(
     inputs = {key: binding for key, (_, binding) in given.items() if binding is not None}
     outputs = {key: binding for key, (_, binding) in written.items()}
     if kind is not None and is_elsewhere(kind):
+        reference = section.look("component")
+        if reference is not None and isinstance(reference.value, str):
+            component_file(reference, Report(report.assets, report.mappings, report.used_mappings))
         note_elsewhere(f"node {name!r}", kind, _NODE_TYPES, section.place, report)
         section.skip_rest()
         return UnresolvedNode(name, section.place, kind, inputs, outputs)

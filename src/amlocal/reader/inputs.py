@@ -28,6 +28,11 @@ _ALL_TYPES = LITERAL_TYPES | PATH_TYPES
 _OLD_TYPES = {"path": "uri_folder"}
 """Names from before the language was settled that azure-ai-ml still reads in components (``LegacyAssetTypes``)."""
 
+_INPUT_MODES = ("download", "ro_mount", "direct")
+_TABLE_MODES = (*_INPUT_MODES, "eval_mount", "eval_download")
+_COMPONENT_MODES = (*_TABLE_MODES, "rw_mount", "mount", "upload", "link")
+"""What azure-ai-ml takes for a component's inputs and outputs; outputs of jobs it narrows down by itself."""
+
 
 def read_spec(name: str, node: Located, report: Report) -> InputSpec:
     """Read an input as a component declares it (``type``, ``optional``, ``default`` …)."""
@@ -45,7 +50,8 @@ def read_spec(name: str, node: Located, report: Report) -> InputSpec:
         maximum=None if maximum is None else as_number(maximum, "max"),
         enum=tuple(_enum_text(item, kind) for item in section.items("enum")),
     )
-    section.skip("description", "mode")
+    section.skip("description")
+    _check_mode(section, _COMPONENT_MODES)
     section.finish()
     spec = replace(spec, readable=section.readable)
     if spec.minimum is not None and spec.maximum is not None and spec.minimum > spec.maximum:
@@ -136,7 +142,8 @@ def read_given(name: str, node: Located, report: Report) -> tuple[InputSpec, Bin
         message = f"{section.what}: type {kind!r} is not known; expected one of {', '.join(sorted(_ALL_TYPES))}"
         raise UnreadableError(node.place, "type", message)
     value, path = section.take("value"), section.take("path")
-    section.skip("description", "mode", "optional")
+    section.skip("description", "optional")
+    _check_mode(section, _TABLE_MODES if kind in {None, "mltable"} else _INPUT_MODES)
     section.ignore("datastore", "path_on_compute", prefix="inputs ")
     section.finish()
     if value is not None:
@@ -154,6 +161,14 @@ def read_given(name: str, node: Located, report: Report) -> tuple[InputSpec, Bin
         raise UnreadableError(path.place, "type", message)
     found, data = read_data(path, kind, f"input {name!r}", report)
     return InputSpec(name, node.place, found), data
+
+
+def _check_mode(section: Section, allowed: tuple[str, ...]) -> None:
+    node = section.take("mode")
+    if node is None or has_expression(str(node.value)) or str(node.value).lower() in allowed:
+        return
+    message = f"{section.what}: mode {plain(node)!r} is not known there; expected one of {', '.join(allowed)}"
+    section.report.problem(node.place, "mode", message)
 
 
 def coerce_type(value: object) -> str:
@@ -204,7 +219,8 @@ def read_output(
         message = f"output {name!r} is a {kind}, which only the service passes on; write it to a uri_file"
         report.unresolve(place, "not-on-this-machine", message)
     target, destination = read_destination(section, kind)
-    section.skip("description", "mode", "early_available", "is_control")
+    section.skip("description", "early_available", "is_control")
+    _check_mode(section, _COMPONENT_MODES)
     section.finish()
     spec = OutputSpec(name, place, kind or _parent_type(target, parents), destination)
     return spec, OutputBinding(place, target, destination)

@@ -89,11 +89,17 @@ class Section:
         node = self._left.pop(key, None)
         return None if node is None or node.value is None else node
 
-    def require(self, key: str) -> Located:
-        """Take a value that must be there."""
+    def require(self, key: str, siblings: Iterable[str] = ()) -> Located:
+        """Take a value that must be there.
+
+        Args:
+            key: its key.
+            siblings: keys that are taken later, and are no misspelling of this one.
+        """
         node = self.take(key)
         if node is None:
-            typo = next(iter(get_close_matches(key, self._left, n=1, cutoff=0.75)), None)
+            unknown = [name for name in self._left if name not in siblings]
+            typo = next(iter(get_close_matches(key, unknown, n=1, cutoff=0.5 if siblings else 0.75)), None)
             if typo is not None:
                 message = f"{self.what} has no key {typo!r}; did you mean {key!r}?"
                 raise UnreadableError(self._left.pop(typo).place, "unknown-key", message)

@@ -164,7 +164,10 @@ def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, path: Path) -> dic
         key = loader.construct_object(key_node)
         line = key_node.start_mark.line + 1
         if isinstance(key, (dict, list)) or key is None or isinstance(key, bool):
-            found = f"{key_node.value!r}, which YAML 1.1 reads as {key!r}"
+            if isinstance(key_node, yaml.MappingNode):
+                message = "{{…}} is a mapping in YAML; did you mean ${{…}}? Otherwise put it in quotes"
+                raise UnreadableError(Place(path, line), "yaml", message)
+            found = "a list" if isinstance(key, list) else f"{key_node.value!r}, which YAML 1.1 reads as {key!r}"
             raise UnreadableError(Place(path, line), "yaml", f"a key must be text, found {found}")
         if key in stated:
             message = f"{key!r} is stated twice, first on line {stated[key]}"

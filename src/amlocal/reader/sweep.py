@@ -124,7 +124,7 @@ def _parameters(section: Section, kind: str) -> dict[str, Any]:
     keys = {"min_value": "minimum", "max_value": "maximum"} if kind in _BOUNDS else {"mu": "mu", "sigma": "sigma"}
     if kind.startswith("q"):
         keys["q"] = "q"
-    result = {field: as_number(section.require(key), key) for key, field in keys.items()}
+    result = {field: as_number(section.require(key, keys), key) for key, field in keys.items()}
     if kind in _BOUNDS and result["minimum"] >= result["maximum"]:
         found = f"min_value {result['minimum']} is not below max_value {result['maximum']}"
         raise UnreadableError(section.place, "search-space", f"{section.what}: {found}")

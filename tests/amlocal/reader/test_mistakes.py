@@ -307,7 +307,7 @@ MISTAKES = {
         "  dataset: {type: uri_folder}\n  artifacts: {type: uri_folder} #! reserved-name",
     ),
     "distribution ray": ("prep.yml", "name: prep", "name: prep\ndistribution: {type: ray} #! not-on-this-machine"),
-    "unknown distribution type": ("prep.yml", "name: prep", "name: prep\ndistribution: {type: nccl} #! distribution"),
+    "unknown distribution type": ("prep.yml", "name: prep", "name: prep\ndistribution: {type: nccl} #! type"),
     "key of another distribution": (
         "prep.yml",
         "name: prep",
@@ -491,6 +491,8 @@ def test_mistake_is_found_with_file_and_line(tmp_path, name):
     assert [(kind[: len(rule)], path, at) for kind, path, at in found] == [(rule, file, line)], caught.value
     if not rule.startswith("not-"):  # what only this machine cannot do is no fault of the file
         linted = [str(problem) for problem in lint_file(job, kind=Kind.JOB).problems if not problem.warning]
+        # A declaration among a job's inputs is a mistake of its own, which the linter names besides.
+        linted = [text for text in linted if ": job-input: " not in text]
         assert linted == [str(problem) for problem in caught.value.problems]
 
 

@@ -112,7 +112,10 @@ def _limit_place(sweep: SweepSpec) -> Place:
 def component_name(document: Document) -> Iterator[Problem]:
     """A component file's name is lower-case letters, digits and underscores."""
     name = child(document.root, "name")
-    if name is not None and isinstance(name.value, str) and not _COMPONENT_NAME.fullmatch(name.value):
+    if name is None:
+        message = "there is no name; a pipeline that names this file takes it, registering it needs one"
+        yield Problem(document.root.place, "component-name", message, True)
+    elif isinstance(name.value, str) and not _COMPONENT_NAME.fullmatch(name.value):
         message = f"component name {name.value!r}: to register it, use lower-case letters, digits and underscores"
         yield Problem(name.place, "component-name", message, True)
 

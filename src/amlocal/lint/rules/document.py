@@ -16,6 +16,9 @@ from amlocal.reader.source import Located, Problem, UnreadableError, load, plain
 _ENDPOINT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]")
 # Azure's virtual machine sizes: Standard_DS3_v2, Standard_NC24ads_A100_v4, Basic_A1 …
 _INSTANCE_TYPE = re.compile(r"(Standard|Basic)_[A-Z]+[0-9][A-Za-z0-9_-]*")
+# "No-code deployment": Azure brings the server.
+_SELF_SERVING = ("mlflow_model", "triton_model")
+_NODE_NAME = re.compile(r"[a-z_][a-z0-9_]*")  # azure-ai-ml's is_valid_node_name
 _KUBERNETES_SCHEMA = "kubernetes"
 _MOST_TIMEOUT_MS = 180_000
 _CRON_RANGES = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
@@ -37,6 +40,15 @@ def child(node: Located | None, *keys: str) -> Located | None:
             return None
         node = node.value.get(key)
     return None if node is None or node.value is None else node
+
+
+def node_names(document: Document) -> Iterator[Problem]:
+    """Nodes of a pipeline are named in lower-case letters, digits and underscores."""
+    nodes = child(document.root, "jobs")
+    for name, node in nodes.value.items() if nodes is not None and isinstance(nodes.value, dict) else ():
+        if not _NODE_NAME.fullmatch(name):
+            message = f"node {name!r}: expected lower-case letters, digits and underscores, not starting with a digit"
+            yield Problem(node.place, "name", message)
 
 
 def endpoint_name(document: Document) -> Iterator[Problem]:
@@ -100,7 +112,7 @@ def deployment_instances(document: Document) -> Iterator[Problem]:
 
 
 def deployment_parts(document: Document) -> Iterator[Problem]:
-    """A deployment has a model, and an environment and code unless its model is an MLflow model."""
+    """A deployment has a model, and an environment and code unless its model is an MLflow or Triton model."""
     root = document.root
     if child(root, "component") is not None or str(plain(root).get("type", "")) == "pipeline":
         return
@@ -113,8 +125,11 @@ def deployment_parts(document: Document) -> Iterator[Problem]:
     elif code is not None and environment is None and not mlflow:
         message = "there is code_configuration, and no environment for it to run in"
         yield Problem(code.place, "deployment-parts", message, not (inline_model or model is None))
-    elif inline_model and not mlflow and model_type is not None and code is None and environment is None:
-        message = f"a {model_type.value} needs code_configuration and environment; only an mlflow_model serves itself"
+    elif inline_model and model_type is not None and code is None and environment is None:
+        if str(model_type.value) in _SELF_SERVING:
+            return
+        expected = " or ".join(_SELF_SERVING)
+        message = f"a {model_type.value} needs code_configuration and environment; only {expected} serves itself"
         yield Problem(root.place, "deployment-parts", message)
 
 
