@@ -17,6 +17,7 @@ import pytest
 
 from amlocal.job_variable import JOB_VARIABLE
 from amlocal.run import guard_process
+from amlocal.run.guard import guarded
 from amlocal.run.jobs import GONE, job_folders, read_record
 from amlocal.run.records import JobRecord
 
@@ -210,3 +211,13 @@ def test_guard_leaves_what_is_not_the_jobs_and_jobs_that_ended(tmp_path, stubbor
 
     assert (other.wait(20), ended.wait(20)) == (0, 0)
     assert stubborn.poll() is None
+
+
+def test_guard_of_a_job_that_another_jobs_step_runs_is_not_that_jobs(tmp_path, monkeypatch):
+    monkeypatch.setenv(JOB_VARIABLE, str(tmp_path / "outer"))
+
+    with guarded(tmp_path / "inner"):
+        [guard_of_inner] = [
+            child for child in psutil.Process().children() if f"{JOB_VARIABLE}={tmp_path}/inner" in child.cmdline()
+        ]
+        assert JOB_VARIABLE not in guard_of_inner.environ()
