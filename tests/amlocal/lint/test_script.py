@@ -99,6 +99,21 @@ def test_arguments_may_be_in_a_file(found, command, problems):
     assert found(f"python run.py {command}", script) == problems
 
 
+@pytest.mark.parametrize(
+    ("script", "problems"),
+    [
+        ("print((1)\n", ["script-syntax"]),
+        ("if True:\nx = 1\n", ["script-syntax"]),
+        ("print 'python 2'\n", ["warning script-syntax"]),
+        ("if True:\n\tx = 1\n        y = 2\n", ["warning script-syntax"]),
+        ('print(f"{g("(")}")\n', ["warning script-syntax"]),  # Python 3.12
+        ("class A[T]: pass\n", ["warning script-syntax"]),
+    ],
+)
+def test_what_another_python_may_take_is_a_warning(found, script, problems):
+    assert found("python run.py", script) == problems
+
+
 def test_parse_known_args_is_a_warning(found):
     script = PARSER.format("").replace("args = parser.parse_args()", "args, rest = parser.parse_known_args()")
     assert found("python run.py --x 1", script) == ["warning unknown-argument"]

@@ -70,7 +70,7 @@ def swept_inputs(graph: Graph) -> Iterator[Problem]:
             continue
         for name, given in node.inputs.items():
             if name in node.sweep.search_space:
-                message = f"{name!r} is in the search_space too, which decides; the value here has no effect"
+                message = f"{name!r} gets its values from the search_space; take it out of inputs"
                 yield Problem(given.place, "search-space", message, True)
 
 
@@ -92,7 +92,7 @@ def exponents(node: CommandNode) -> Iterator[Problem]:
 def _looks_like_values(distribution: Distribution) -> bool:
     """Tell whether bounds that span decades below 1 would, as exponents, give nearly one value."""
     low, high = distribution.minimum, distribution.maximum
-    return low > 0 and 10 * low <= high <= 1
+    return 0 < low <= 0.01 and 10 * low <= high <= 1
 
 
 def trial_timeout(node: CommandNode) -> Iterator[Problem]:
@@ -106,7 +106,11 @@ def trial_timeout(node: CommandNode) -> Iterator[Problem]:
 
 
 def _limit_place(sweep: SweepSpec) -> Place:
-    return line_of(sweep.place, re.compile(r"trial_timeout\s*:"))
+    if sweep.place.option is not None:
+        return sweep.place
+    lines = sweep.place.file.read_text(encoding="utf-8").splitlines()
+    found = (n for n, line in enumerate(lines, 1) if n >= sweep.place.line and re.search(r"\btrial_timeout\W*:", line))
+    return Place(sweep.place.file, next(found, sweep.place.line))
 
 
 def component_name(document: Document) -> Iterator[Problem]:

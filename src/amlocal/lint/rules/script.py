@@ -19,8 +19,8 @@ from amlocal.reader.source import Place, Problem, line_of, shown
 
 _CODE_SUFFIXES = frozenset({".py", ".sh", ".bash", ".r", ".ipynb", ".jl", ".pl", ".js", ".yml", ".yaml", ".json", ""})
 _MOST_CODE_BYTES = 4_000_000
-# What CPython says of mistakes that no version of it takes.
-_ANY_PYTHON = re.compile(r"was never closed|unmatched|does not match opening|indent|expected ':'")
+# Code that may learn its inputs otherwise than from its arguments.
+_READS_INPUTS = re.compile(rb"AZURE_ML|AZUREML_PARAMETER|(import|from)\s+(azureml|azure\.ai|mldesigner)")
 
 
 def missing_script(scripted: ScriptedStep) -> Iterator[Problem]:
@@ -60,12 +60,12 @@ def script_syntax(scripted: ScriptedStep) -> Iterator[Problem]:
         name = call.invocation.script
         if call.module is not None or not call.invocation.python or name is None or not name.endswith(".py"):
             continue
-        error = scripted.sources.syntax_error(call.invocation)
-        if error is not None:
-            certain = call.invocation.first and type(error) is not TabError and _ANY_PYTHON.search(str(error.msg))
+        found = scripted.sources.syntax_error(call.invocation)
+        if found is not None:
+            error, certain = found
             message = f"{name}, line {error.lineno}: {error.msg}"
             place = line_of(component.command_place, _target(call))
-            yield Problem(place, "script-syntax", message, not certain)
+            yield Problem(place, "script-syntax", message, not (certain and call.invocation.first))
 
 
 def parallel_script(scripted: ScriptedStep) -> Iterator[Problem]:
@@ -184,7 +184,14 @@ def unused_inputs(scripted: ScriptedStep) -> Iterator[Problem]:
     component = node.component
     if not scripted.calls or any(call.invocation.python and call.module is None for call in scripted.calls):
         return  # what is started is not at hand and may read the environment
-    plain_inputs = [spec for spec in component.inputs.values() if spec.type in LITERAL_TYPES and spec.readable]
+    # A value stated where the command is says what it was run with, even when nothing reads it.
+    plain_inputs = [
+        spec
+        for spec in component.inputs.values()
+        if spec.type in LITERAL_TYPES
+        and spec.readable
+        and getattr(node.inputs.get(spec.name), "place", None) != spec.place
+    ]
     if not plain_inputs:
         return
     try:
@@ -219,7 +226,7 @@ def _takes_no_environment(component: CommandComponent) -> bool:
             except OSError:
                 return False
             read += len(content)
-            if read > _MOST_CODE_BYTES or b"AZURE_ML" in content or b"AZUREML_PARAMETER" in content:
+            if read > _MOST_CODE_BYTES or _READS_INPUTS.search(content):
                 return False
     return True
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import ast
 import posixpath
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from amlocal.lint.script.shell import Invocation
 from amlocal.reader.model import CodeSpec
+
+# What CPython says of mistakes that no version of it takes, where neither Python 2's tabs nor the same quotes inside an
+# f-string (Python 3.12) confuse it.
+_ANY_PYTHON = re.compile(r"was never closed|unmatched|does not match opening|indent|expected ':'")
+_NESTED_QUOTES = re.compile(rb"""[fF][rR]?("[^"\n]*\{[^}"\n]*"|'[^'\n]*\{[^}'\n]*')""")
 
 
 @dataclass(frozen=True)
@@ -68,15 +74,21 @@ class Sources:
                 return module
         return None
 
-    def syntax_error(self, invocation: Invocation) -> SyntaxError | None:
-        """Say why a script that is there cannot be parsed; None when it can, or is not there."""
+    def syntax_error(self, invocation: Invocation) -> tuple[SyntaxError, bool] | None:
+        """Say why a script that is there cannot be parsed, and whether no version of Python could.
+
+        Returns:
+            None when it can be parsed, or is not there.
+        """
         path = self.find(posixpath.join(invocation.folder, str(invocation.script)))
         if path is None or not path.is_file():
             return None
         try:
-            ast.parse(path.read_bytes())
+            source = path.read_bytes()
+            ast.parse(source)
         except SyntaxError as error:
-            return error
+            other_python = b"\t" in source or _NESTED_QUOTES.search(source) or error.msg.startswith("f-string")
+            return error, not other_python and _ANY_PYTHON.search(error.msg) is not None
         except (ValueError, OSError):
             return None
         return None
