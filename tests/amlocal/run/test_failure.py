@@ -430,3 +430,28 @@ def test_reused_step_still_says_what_was_not_written(machine, write):
         [step] = record.steps.values()
         assert step.warnings == ("output note was not written",)
     assert step.reused_from is not None
+
+
+def test_parallel_node_over_names_that_are_no_utf8(machine, write, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-8:strict")
+    write("s.py", "def init(): pass\ndef run(batch):\n    raise ValueError(open(batch[0]).read())\n")
+    odd = os.fsencode(write("data/a", "why").parent) + b"/b\xff"
+    Path(os.fsdecode(odd)).write_text("what")
+    task = "{type: run_function, code: ./s.py, entry_script: s.py, environment: azureml:any:1}"
+    text = f"""\
+type: pipeline
+jobs:
+  p:
+    type: parallel
+    mini_batch_size: "1"
+    retry_settings: {{max_retries: 0}}
+    resources: {{instance_count: 1}}
+    input_data: ${{{{inputs.d}}}}
+    inputs: {{d: {{type: uri_folder, path: data}}}}
+    task: {task}
+"""
+    record, _ = machine.run(write("job.yml", text))
+
+    step = record.steps["p"]
+    assert step.error == "no mini batch succeeded"
+    assert "b\\udcff" in Path(step.log).read_text()

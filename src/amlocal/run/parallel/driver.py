@@ -16,6 +16,7 @@ It must run where amlocal is not installed, so it imports the standard library a
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import multiprocessing.connection
 import shutil
@@ -272,7 +273,7 @@ class Run:
         if text:
             folder = Path(self._task["logs"], "user", "error")
             folder.mkdir(parents=True, exist_ok=True)
-            with (folder / f"process{worker:03d}.txt").open("a", encoding="utf-8") as stream:
+            with (folder / f"process{worker:03d}.txt").open("a", encoding="utf-8", errors="backslashreplace") as stream:
                 stream.write(f"mini batch {index}, attempt {attempt + 1}\n{text}\n")
 
     def _shut_down(self, worker: Worker) -> None:
@@ -298,6 +299,8 @@ def log(text: str) -> None:
 
 def main(path: str) -> int:
     """Do the work that a file describes; give the exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need be no UTF-8
     task = json.loads(Path(path).read_text(encoding="utf-8"))
     Path(task["rows"]).mkdir(parents=True, exist_ok=True)
     started = time.monotonic()

@@ -106,7 +106,7 @@ def write_rows(result: Any, path: str) -> str | None:
         line = io.StringIO()
         csv.writer(line, delimiter=" ", lineterminator="").writerow(result.columns)
         return line.getvalue()
-    with Path(path).open("w", encoding="utf-8") as stream:
+    with Path(path).open("w", encoding="utf-8", errors="surrogateescape") as stream:
         stream.writelines(f"{item}\n" for item in result)
     return None
 
