@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amlocal.lint.files import Kind
 from amlocal.lint.rule import Rule, Severity
-from amlocal.lint.rules import command, document, given, graph, script
+from amlocal.lint.rules import asset, command, document, given, graph, script
 
 _ERROR, _WARNING, _EITHER = Severity.ERROR, Severity.WARNING, Severity.EITHER
 _ONLINE = (Kind.ONLINE_ENDPOINT, Kind.ONLINE_DEPLOYMENT)
@@ -31,6 +31,20 @@ RULES: tuple[Rule, ...] = (
         "a component, environment, conda or code path that does not exist",
         document=document.local_path,
         kinds=(Kind.ENVIRONMENT, Kind.DATA, Kind.MODEL, *_DEPLOYMENTS),
+    ),
+    Rule(
+        "schema",
+        _WARNING,
+        "a $schema of another kind of job than the job's type",
+        document=command.schema_of_type,
+        kinds=(Kind.JOB,),
+    ),
+    Rule(
+        "asset-content",
+        _EITHER,
+        "a data asset or model whose path does not hold what its type says",
+        document=asset.asset_content,
+        kinds=(Kind.DATA, Kind.MODEL),
     ),
     Rule("unused-ignore", _WARNING, "an ignore comment that ignores nothing, or names no rule"),
     Rule("azure-ai-ml", _ERROR, "whatever else azure-ai-ml's own loader and validator refuse"),
@@ -65,8 +79,8 @@ RULES: tuple[Rule, ...] = (
         _ERROR,
         "names of nodes, inputs, outputs and assets that Azure ML does not take",
         graph=graph.input_names,
-        document=document.node_names,
-        kinds=(Kind.JOB, Kind.COMPONENT),
+        document=asset.names,
+        kinds=(Kind.JOB, Kind.COMPONENT, Kind.DATA, Kind.MODEL, Kind.ENVIRONMENT),
     ),
     # Values.
     Rule("value", _ERROR, "a value that does not fit its input: type, enum, min, max"),
@@ -196,11 +210,11 @@ RULES: tuple[Rule, ...] = (
         _ERROR,
         "timeouts, concurrency or probes outside what Azure takes",
         document=document.request_settings,
-        kinds=(Kind.ONLINE_DEPLOYMENT,),
+        kinds=_DEPLOYMENTS,
     ),
     Rule(
         "trigger",
-        _ERROR,
+        _EITHER,
         "a cron expression or recurrence that never fires as written",
         document=document.schedule_trigger,
         kinds=(Kind.SCHEDULE,),
@@ -215,7 +229,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "conda-file",
         _ERROR,
-        "a conda file that is no mapping with dependencies",
+        "a conda file that is no mapping with dependencies, or lists what pip cannot read",
         document=document.conda_file,
         kinds=(Kind.ENVIRONMENT, *_DEPLOYMENTS),
     ),

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from amlocal.reader.model import CondaFile, Package
 from amlocal.reader.section import Report, Section
 from amlocal.reader.source import Located, Place, UnreadableError, plain, shown
 
+_NOT_A_NAME = re.compile(r"^-|[/\\@${}]|\.(whl|zip|tar\.\w+|tgz)$")
+_CLAUSE = r"(===|==|~=|!=|<=|>=|<|>)\s*[^\s,;=<>!~()]+"
+# More than the standard allows: pip reads versions such as >=1.* that it has left behind.
+_REQUIREMENT = re.compile(
+    rf"[A-Za-z0-9][A-Za-z0-9._-]*\s*(\[[^]]*\])?\s*\(?\s*({_CLAUSE}(\s*,\s*{_CLAUSE})*\s*,?)?\s*\)?\s*(;.*|\s--.*)?"
+)
 _REQUIREMENT_FILE = ("-r ", "--requirement ", "--requirement=", "-r")
 
 
@@ -34,12 +41,21 @@ def read_conda(node: Located, report: Report) -> CondaFile:
             message = f"a dependency must be a package, as numpy=1.26, or a list of pip's, found {plain(item)!r}"
             raise UnreadableError(item.place, "conda-file", message)
     section.finish()
+    for package in packages:
+        if package.by_pip and not _is_requirement(package.text):
+            message = f"{package.text!r} is no requirement of pip's; expected as in numpy==1.26 or numpy>=1.26,<2"
+            report.problem(package.place, "conda-file", message)
     return CondaFile(
         place=node.place,
         packages=tuple(packages),
         channels=None if channels is None else channels.place,
         variables=None if variables is None else variables.place,
     )
+
+
+def _is_requirement(text: str) -> bool:
+    """Tell what pip may read from what it cannot; options, addresses, paths and placeholders are pip's to judge."""
+    return bool(_NOT_A_NAME.search(text) or _REQUIREMENT.fullmatch(text))
 
 
 def _pip_packages(node: Located) -> list[Package]:

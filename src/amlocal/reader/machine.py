@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
+from amlocal.reader.expressions import has_expression
 from amlocal.reader.model import Setting
 from amlocal.reader.section import Section
 from amlocal.reader.settings import read_setting
 from amlocal.reader.source import Located, UnreadableError
 
 _RESOURCES = ("instance_type", "shm_size", "docker_args", "properties", "locations", "max_instance_count")
+_MEMORY = re.compile(r"\d+(\.\d+)?\s*[bkmgt]?i?b?", re.IGNORECASE)  # as Docker reads it
 _IDENTITIES = ("managed", "managed_identity", "aml_token", "user_identity")
 _SERVICE_KEYS = ("port", "nodes", "properties", "log_dir", "ssh_public_keys", "endpoint", "status", "error_message")
 
@@ -34,6 +38,11 @@ def read_machine(section: Section) -> Setting | None:
 def read_resources(section: Section) -> Setting | None:
     """Read ``resources``; give ``instance_count``, when stated."""
     resources = section.section("resources")
+    size = resources.look("shm_size")
+    text = "" if size is None or size.value is None else str(size.value)
+    if size is not None and text and not has_expression(text) and not _MEMORY.fullmatch(text):
+        message = f"shm_size {size.value!r}: expected a number and b, k, m or g, as in 2g"
+        section.report.problem(size.place, "type", message)
     resources.ignore(*_RESOURCES, prefix="resources ")
     count = read_setting(resources, "instance_count", 1)
     resources.finish()

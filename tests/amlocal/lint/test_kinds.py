@@ -86,6 +86,24 @@ def test_valid_files_raise_no_alarm(found, schema, text):
             [(3, "trigger"), (3, "trigger")],
         ),
         (
+            "schedule",
+            "name: s\ntrigger:\n  type: recurrence\n  frequency: day\n  interval: 1\n  time_zone: Berlin\n"
+            "  start_time: '2024-07-10T10:00:00'\n  end_time: '2023-07-10T10:00:00'\ncreate_job: azureml:j\n",
+            [(7, "trigger"), (9, "trigger")],
+        ),
+        (
+            "managedOnlineDeployment",
+            DEPLOYMENT + "scale_settings:\n  type: target_utilization\n  min_instances: 5\n  max_instances: 1\n",
+            [(9, "instances")],
+        ),
+        ("commandJob", "command: ls\nenvironment: azureml:e:1\nresources: {shm_size: 2gigs}\n", [(4, "type")]),
+        (
+            "modelBatchDeployment",
+            "name: first\nendpoint_name: scores\ntype: model\nmodel: azureml:m:1\ncompute: azureml:cpu\n"
+            "settings: {mini_batch_size: 0}\n",
+            [(7, "request-settings")],
+        ),
+        (
             "modelBatchDeployment",
             "name: first\nendpoint_name: scores\ntype: model\nmodel: azureml:m:1\ncompute: azureml:cpu\n"
             "settings: {mini_batch_sise: 10}\n",
@@ -95,3 +113,20 @@ def test_valid_files_raise_no_alarm(found, schema, text):
 )
 def test_mistakes_are_found_at_their_lines(found, schema, text, problems):
     assert sorted(found(schema, text)) == sorted(problems)
+
+
+@pytest.mark.parametrize(
+    ("script", "lines"),
+    [
+        ("def init():\n    pass\ndef run(data):\n    pass\n", []),
+        ("def init(a=1):\n    pass\ndef run(*data):\n    pass\n", []),
+        ("def init():\n    pass\n@wrapped\ndef run():\n    pass\n", []),
+        ("def init(a):\n    pass\ndef run(data):\n    pass\n", [9]),
+        ("def init():\n    pass\ndef run():\n    pass\n", [9]),
+    ],
+)
+def test_a_scoring_script_is_called_as_it_is_defined(found, tmp_path, script, lines):
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "score.py").write_text(script)
+    code = "environment: azureml:e:1\ncode_configuration:\n  scoring_script: score.py\n  code: code\n"
+    assert found("managedOnlineDeployment", DEPLOYMENT + code) == [(line, "scoring-script") for line in lines]

@@ -113,6 +113,19 @@ def _limit_place(sweep: SweepSpec) -> Place:
     return Place(sweep.place.file, next(found, sweep.place.line))
 
 
+def schema_of_type(document: Document) -> Iterator[Problem]:
+    """The ``$schema`` of a job is that of its type."""
+    schema, kind = child(document.root, "$schema"), child(document.root, "type")
+    named = None if schema is None else re.search(r"/(command|sweep|pipeline)Job\.schema\.json$", str(schema.value))
+    if schema is None or named is None:
+        return
+    stated = "pipeline" if kind is None and child(document.root, "jobs") is not None else None
+    stated = stated if kind is None else str(kind.value)
+    if stated in {"command", "sweep", "pipeline"} and stated != named[1]:
+        message = f"the $schema is of a {named[1]} job, and the job is a {stated}: write {stated}Job.schema.json"
+        yield Problem(schema.place, "schema", message, True)
+
+
 def component_name(document: Document) -> Iterator[Problem]:
     """A component file's name is lower-case letters, digits and underscores."""
     name = child(document.root, "name")

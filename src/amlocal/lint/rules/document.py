@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from datetime import datetime
+from difflib import get_close_matches
 from pathlib import Path
 
 from amlocal.lint.files import Kind
 from amlocal.lint.rule import Document
-from amlocal.reader.section import suggestion
+from amlocal.reader.conda import read_conda
+from amlocal.reader.section import Report, suggestion
 from amlocal.reader.source import Located, Problem, UnreadableError, load, plain, shown
 
 # azure-ai-ml's EndpointConfigurations: 3 to 32 characters.
@@ -102,6 +105,11 @@ def deployment_instances(document: Document) -> Iterator[Problem]:
     if size is not None and not kubernetes and not _INSTANCE_TYPE.fullmatch(str(size.value)):
         message = f"instance_type {plain(size)!r}: expected a virtual machine size, as in Standard_DS3_v2"
         yield Problem(size.place, "instances", message)
+    least, most = (child(document.root, "scale_settings", key) for key in ("min_instances", "max_instances"))
+    bounds = [node.value for node in (least, most) if node is not None and isinstance(node.value, int)]
+    if least is not None and len(bounds) == 2 and bounds[0] > bounds[1]:
+        message = f"min_instances {bounds[0]} is above max_instances {bounds[1]}"
+        yield Problem(least.place, "instances", message)
     count = child(document.root, "instance_count")
     scale = child(document.root, "scale_settings", "type")
     if count is not None and isinstance(count.value, int) and count.value < 1:
@@ -139,7 +147,7 @@ def scoring_script(document: Document) -> Iterator[Problem]:
     code, script = child(configuration, "code"), child(configuration, "scoring_script")
     if configuration is None or code is None:
         return
-    folder = _local(code)
+    folder = local_file(code)
     if folder is None:
         return
     if not folder.is_dir():
@@ -152,6 +160,8 @@ def scoring_script(document: Document) -> Iterator[Problem]:
     if not path.is_file():
         yield Problem(script.place, "scoring-script", f"{script.value} is not in {shown(folder)}")
         return
+    for message in _wrong_parameters(path):
+        yield Problem(script.place, "scoring-script", f"{shown(path)}: {message}")
     for name, warning in _missing_functions(path):
         yield Problem(script.place, "scoring-script", f"{shown(path)} defines no {name}()", warning)
 
@@ -172,6 +182,24 @@ def _missing_functions(path: Path) -> Iterator[tuple[str, bool]]:
             yield name, "*" in names
 
 
+def _wrong_parameters(path: Path) -> Iterator[str]:
+    """Compare how init and run are defined with how the server calls them; a decorator may change that."""
+    try:
+        tree = ast.parse(path.read_bytes()) if path.suffix == ".py" else ast.Module([], [])
+    except (SyntaxError, ValueError, OSError):
+        return
+    defined = [node for node in tree.body if isinstance(node, ast.FunctionDef) and not node.decorator_list]
+    for node in defined:
+        if node.name not in {"init", "run"} or sum(other.name == node.name for other in defined) > 1:
+            continue
+        positional = [*node.args.posonlyargs, *node.args.args]
+        required = len(positional) - len(node.args.defaults)
+        if node.name == "init" and required > 0:
+            yield f"init() is called without arguments, and requires {positional[0].arg!r}"
+        elif node.name == "run" and not positional and node.args.vararg is None and node.args.kwarg is None:
+            yield "run() is called with what is to be scored, and takes no argument"
+
+
 def request_settings(document: Document) -> Iterator[Problem]:
     """Timeouts, concurrency and probes are within what Azure takes."""
     limits = {
@@ -179,6 +207,9 @@ def request_settings(document: Document) -> Iterator[Problem]:
         ("request_settings", "max_concurrent_requests_per_instance"): (1, None),
         ("request_settings", "max_queue_wait_ms"): (0, None),
     }
+    if document.kind is Kind.BATCH_DEPLOYMENT:
+        for key in ("mini_batch_size", "max_concurrency_per_instance"):
+            limits["settings", key] = (1, None)
     for probe in ("liveness_probe", "readiness_probe"):
         for key in ("period", "timeout", "success_threshold", "failure_threshold"):
             limits[probe, key] = (1, None)
@@ -207,10 +238,30 @@ def schedule_trigger(document: Document) -> Iterator[Problem]:
         for item in [] if node is None else node.value if isinstance(node.value, list) else [node]:
             if isinstance(item.value, int) and not 0 <= item.value <= most:
                 yield Problem(item.place, "trigger", f"{key}: {item.value}, expected 0 to {most}")
+    start, end = child(trigger, "start_time"), child(trigger, "end_time")
+    if start is not None and end is not None and _is_before(end, start):
+        yield Problem(end.place, "trigger", f"end_time {end.value} is not after start_time {start.value}")
     zone = child(trigger, "time_zone")
     if zone is not None and "/" in str(zone.value):
         message = f"time_zone {zone.value!r}: expected a Windows time zone name, as in 'Pacific Standard Time' or UTC"
         yield Problem(zone.place, "trigger", message)
+    elif zone is not None:
+        from azure.ai.ml.constants import TimeZone
+
+        names = [known.value for known in TimeZone]
+        if str(zone.value).lower() not in {name.lower() for name in names}:
+            close = get_close_matches(str(zone.value), names, n=1, cutoff=0.6)
+            hint = f"did you mean {close[0]!r}?" if close else "expected a Windows name, as in 'Pacific Standard Time'"
+            message = f"time_zone {zone.value!r} is none that azure-ai-ml knows; {hint}"
+            yield Problem(zone.place, "trigger", message, True)
+
+
+def _is_before(end: Located, start: Located) -> bool:
+    try:
+        times = [datetime.fromisoformat(str(node.value)) for node in (end, start)]
+        return times[0] <= times[1]
+    except (ValueError, TypeError):  # another notation, or only one of them has an offset
+        return False
 
 
 def _cron(text: str) -> Iterator[str]:
@@ -238,7 +289,7 @@ def schedule_job(document: Document) -> Iterator[Problem]:
     reference = child(created, "job") or created
     if reference is None or not isinstance(reference.value, str):
         return
-    path = _local(reference)
+    path = local_file(reference)
     if path is None:
         return
     if not path.is_file():
@@ -260,14 +311,14 @@ def schedule_job(document: Document) -> Iterator[Problem]:
 
 
 def conda_file(document: Document) -> Iterator[Problem]:
-    """A conda file is a mapping with dependencies."""
+    """A conda file is a mapping with dependencies, and pip can read what it lists for pip."""
     for environment in (document.root, child(document.root, "environment")):
         node = child(environment, "conda_file")
         if node is None:
             continue
         content = node
         if isinstance(node.value, str):
-            path = _local(node)
+            path = local_file(node)
             if path is None:
                 continue
             if not path.is_file():
@@ -282,6 +333,13 @@ def conda_file(document: Document) -> Iterator[Problem]:
             yield Problem(content.place, "conda-file", "a conda file must be a mapping with 'dependencies'")
         elif not isinstance(getattr(content.value.get("dependencies"), "value", None), list):
             yield Problem(content.place, "conda-file", "a conda file needs a list of 'dependencies'")
+        else:
+            report = Report()
+            try:
+                read_conda(content, report)
+            except UnreadableError as error:
+                report.problems.append(error.problem)
+            yield from (problem for problem in report.problems if problem.rule == "conda-file")
 
 
 def local_path(document: Document) -> Iterator[Problem]:
@@ -290,7 +348,7 @@ def local_path(document: Document) -> Iterator[Problem]:
         node = child(document.root, *keys)
         if node is None or not isinstance(node.value, str):
             continue
-        path = _local(node)
+        path = local_file(node)
         if path is not None and not path.exists():
             yield Problem(node.place, "missing-file", f"{shown(path)} does not exist")
 
@@ -306,7 +364,7 @@ def environment_image(document: Document) -> Iterator[Problem]:
             yield Problem(environment.place, "required", "environment needs 'image' or 'build'")
 
 
-def _local(node: Located) -> Path | None:
+def local_file(node: Located) -> Path | None:
     """Turn a stated path into an absolute one; None for an address of something elsewhere."""
     text = str(node.value)
     if re.match(r"(azureml|https?|wasbs?|abfss?|adl|git\+[a-z]+|runs|s3|gs):", text) or "${{" in text or not text:
