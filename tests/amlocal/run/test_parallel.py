@@ -225,8 +225,8 @@ def work(path):
     [
         ("def init(): raise OSError('no model')\ndef run(b): return b\n", "OSError: no model (score.py:1)"),
         ("def run(b): return b\n", "AttributeError: the script has no function init()"),
-        ("import none_such\n", "ModuleNotFoundError: No module named 'none_such' (score.py:1)"),
-        ("def init() return\n", "SyntaxError: "),
+        ("import none_such\ndef run(b): return b\n", "ModuleNotFoundError: No module named 'none_such' (score.py:1)"),
+        ("print 'x'\n", "SyntaxError: "),
         (
             "import argparse\ndef init(): argparse.ArgumentParser().parse_args()\ndef run(b): return b\n",
             "SystemExit: 2; Azure ML adds arguments of its own, so parse them with parse_known_args",
