@@ -85,7 +85,8 @@ def _job(root: Located, path: Path, report: Report) -> Job:
     if kind not in _TYPES and not is_elsewhere(kind):
         message = f"there is no job type {kind!r}; supported: {', '.join(_TYPES)}"
         raise UnreadableError(section.place, "type", message)
-    is_component = section.has("version") or "Component.schema" in (section.text("$schema") or "")
+    schema = section.text("$schema") or ""
+    is_component = section.has("version") or "Component.schema" in schema
     section.skip(*RECORDED, "description", "properties", "version")
     name, display_name = section.text("name"), section.text("display_name")
     experiment_name = section.text("experiment_name")

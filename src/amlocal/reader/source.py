@@ -268,7 +268,7 @@ def _wrap(value: Any, place: Place) -> Located:
 
 def _put(node: Located, keys: Sequence[str], leaf: Located, setting: str) -> Located:
     if not keys:
-        return _replaced(node, leaf)
+        return _replaced(node, leaf, setting)
     children = {} if node.value is None else node.value
     if not isinstance(children, dict):
         raise AmlocalError(f"--set {setting}: {node.place} is {plain(node)!r}, which has no {keys[0]!r} inside")
@@ -276,11 +276,15 @@ def _put(node: Located, keys: Sequence[str], leaf: Located, setting: str) -> Loc
     return Located({**children, keys[0]: _put(child, keys[1:], leaf, setting)}, node.place)
 
 
-def _replaced(node: Located, leaf: Located) -> Located:
-    from amlocal.reader.model import LITERAL_TYPES  # which is built on this module
+def _replaced(node: Located, leaf: Located, setting: str) -> Located:
+    from amlocal.reader.model import LITERAL_TYPES, PATH_TYPES  # which are built on this module
 
     kind = node.value.get("type") if isinstance(node.value, dict) else None
-    declared = kind is not None and isinstance(kind.value, str) and kind.value in LITERAL_TYPES
-    if not declared or leaf.value is None or isinstance(leaf.value, (dict, list)):
+    if kind is None or leaf.value is None or isinstance(leaf.value, (dict, list)):
+        return leaf
+    if kind.value in PATH_TYPES and "${{" not in str(leaf.value):
+        path, _, value = setting.partition("=")
+        raise AmlocalError(f"--set {setting}: this is a {kind.value}, which has a path; use --set {path}.path={value}")
+    if kind.value not in LITERAL_TYPES:
         return leaf
     return Located({**node.value, "value" if "value" in node.value else "default": leaf}, leaf.place)

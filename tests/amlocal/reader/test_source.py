@@ -91,12 +91,14 @@ def test_plain_override_keeps_the_declaration(tmp_path):
     )
     root = load(written(tmp_path, declared))
 
-    changed = override(root, ["inputs.n=9.0", "inputs.m=2", "inputs.d=x"])
+    changed = override(root, ["inputs.n=9.0", "inputs.m=2", "inputs.d=${{parent.inputs.x}}"])
     assert plain(changed)["inputs"] == {
         "n": {"type": "integer", "default": 9.0, "max": 7},
         "m": {"type": "number", "value": 2},
-        "d": "x",
+        "d": "${{parent.inputs.x}}",
     }
+    with pytest.raises(AmlocalError, match=r"--set inputs\.d=x: this is a uri_folder, .* use --set inputs\.d\.path=x"):
+        override(root, ["inputs.d=x"])
     assert str(changed.value["inputs"].value["n"].value["default"].place) == "--set inputs.n=9.0"
     assert plain(override(root, ["inputs.n={type: string}"]))["inputs"]["n"] == {"type": "string"}
 

@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
+from amlocal.errors import AmlocalError
+
 COMMAND = """\
 type: command
 name: speak
@@ -76,3 +80,19 @@ def test_nested_pipeline_that_is_forced_to_rerun_is_the_only_one_that_does(machi
         "again.speak": True,
         "once": False,
     }
+
+
+def test_command_component_with_all_that_azure_writes_into_it_runs(machine, write):
+    schema = "$schema: https://azuremlschemas.azureedge.net/latest/commandComponent.schema.json\n"
+    file = write("speak.yml", schema + COMMAND)
+
+    machine.create(file, "inputs.word=hi", name="job")
+
+    assert (machine.home / "jobs" / "job" / "outputs" / "said" / "x.txt").read_text() == "hi\n"
+
+
+def test_a_path_given_as_text_names_the_right_option(machine, write):
+    file = write("copy.yml", COMMAND.replace("{type: string, default: hello}", "{type: uri_file}"))
+
+    with pytest.raises(AmlocalError, match=r"a uri_file, which has a path; use --set inputs\.word\.path=\./x\.csv"):
+        machine.create(file, "inputs.word=./x.csv")
