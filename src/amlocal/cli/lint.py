@@ -36,6 +36,8 @@ def _lint(arguments: argparse.Namespace) -> int:
         for path in find([path for path in arguments.paths if path.exists()], arguments.exclude)
         if path in arguments.paths or kind_of(path.read_text(encoding="utf-8", errors="replace")) is not None
     ]
+    if not files and not missing:
+        print("no Azure ML file found there", file=sys.stderr)
     problems = lint_files(files)
     return report(problems, arguments.format, arguments.strict) or int(bool(missing))
 

@@ -182,7 +182,7 @@ def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, path: Path) -> dic
 
 
 def line_of(place: Place, pattern: re.Pattern[str]) -> Place:
-    """Find a text in the lines of a value: those of its key and what is indented below it.
+    """Find a text in the lines of a value: those of its key and what is indented below it, or of the whole document.
 
     Args:
         place: where the key stands.
@@ -198,7 +198,8 @@ def line_of(place: Place, pattern: re.Pattern[str]) -> Place:
     except (OSError, UnicodeDecodeError):
         return place
     key = lines[place.line - 1] if place.line <= len(lines) else ""
-    indent = len(key) - len(key.lstrip())
+    before = [line for line in lines[: place.line - 1] if line.strip() and not line.startswith(("#", "---", "%"))]
+    indent = len(key) - len(key.lstrip()) if before else -1  # a document stands where its first key does
     for number, line in enumerate(lines[place.line - 1 :], place.line):
         if number > place.line and line.strip() and len(line) - len(line.lstrip()) <= indent:
             break
@@ -235,12 +236,21 @@ def override(root: Located, settings: Sequence[str]) -> Located:
         if not separator or not path or "" in path.split("."):
             raise AmlocalError(f"--set {setting}: expected path=value, as in inputs.epochs=2")
         place = Place(root.place.file, root.place.line, option=setting)
+        _check_node(root, path.split("."), setting)
         try:
             leaf = _wrap(set_value(text), place)
         except RecursionError:
             raise AmlocalError(f"--set {setting}: nested too deeply") from None
         root = _put(root, path.split("."), leaf, setting)
     return root
+
+
+def _check_node(root: Located, keys: Sequence[str], setting: str) -> None:
+    jobs = root.value.get("jobs") if isinstance(root.value, dict) else None
+    if len(keys) < 3 or keys[0] != "jobs" or jobs is None or not isinstance(jobs.value, dict):
+        return
+    if keys[1] not in jobs.value:
+        raise AmlocalError(f"--set {setting}: there is no node {keys[1]!r}; nodes: {', '.join(jobs.value)}")
 
 
 def set_value(text: str) -> Any:

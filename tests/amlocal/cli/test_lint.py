@@ -103,7 +103,7 @@ def test_other_tools_files_are_skipped_and_so_is_what_git_ignores(folder, capsys
         path.write_text(text)
 
     assert main(["lint", "--exclude", "legacy"]) == 0
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "no Azure ML file found there\n")
     assert main(["lint"]) == 1
     assert capsys.readouterr().out.startswith("legacy/job.yml:2: ")
 
@@ -206,3 +206,9 @@ def test_reader_that_goes_away_is_no_traceback():
     os.close(writing)
 
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_folder_without_azure_ml_files_says_so_and_is_clean(tmp_path, capsys):
+    assert main(["lint", str(tmp_path)]) == 0
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "no Azure ML file found there\n")

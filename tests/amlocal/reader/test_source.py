@@ -1,10 +1,11 @@
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from amlocal.errors import AmlocalError
-from amlocal.reader.source import UnreadableError, load, override, plain, set_value
+from amlocal.reader.source import UnreadableError, line_of, load, override, plain, set_value
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -131,3 +132,21 @@ def test_bad_override_is_an_error(tmp_path, setting):
 def test_set_keeps_what_a_user_means_as_text(text: str, value: object) -> None:
     assert set_value(text) == value
     assert type(set_value(text)) is type(value)
+
+
+def test_setting_of_a_node_that_is_not_there_names_those_that_are(tmp_path):
+    root = load(written(tmp_path, "jobs:\n  sweep: {type: sweep}\n  score: {type: command}\n"))
+
+    with pytest.raises(
+        AmlocalError, match=r"--set jobs\.swep\.timeout=3: there is no node 'swep'; nodes: sweep, score"
+    ):
+        override(root, ["jobs.swep.timeout=3"])
+
+
+def test_a_text_is_found_in_its_value_alone_or_in_the_whole_document(tmp_path):
+    path = written(tmp_path, "# note\ntype: sweep\njobs:\n  a:\n    x: 1\n  b:\n    goal: 2\ngoal: 3\n")
+
+    assert line_of(load(path).place, re.compile("goal")).line == 7
+    jobs = load(path).value["jobs"].value
+    assert line_of(jobs["b"].place, re.compile("goal")).line == 7
+    assert line_of(jobs["a"].place, re.compile("goal")).line == 4

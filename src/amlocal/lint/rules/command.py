@@ -10,8 +10,8 @@ from amlocal.lint.rule import Document
 from amlocal.lint.rules.document import child
 from amlocal.lint.script.shell import unclosed_quote
 from amlocal.reader.model import CommandNode, Graph
-from amlocal.reader.search import Distribution, SweepSpec
-from amlocal.reader.source import Place, Problem, line_of, plain
+from amlocal.reader.search import Distribution
+from amlocal.reader.source import Problem, line_of, plain
 
 # azure-ai-ml's PythonFuncNameStr, which ``az ml component create`` holds names to.
 _COMPONENT_NAME = re.compile(r"[a-z][a-z\d_]*")
@@ -102,15 +102,7 @@ def trial_timeout(node: CommandNode) -> Iterator[Problem]:
         return
     if limits.trial_timeout > limits.timeout:
         message = f"trial_timeout {limits.trial_timeout} is above timeout {limits.timeout}, which ends all trials"
-        yield Problem(_limit_place(node.sweep), "limits", message, True)
-
-
-def _limit_place(sweep: SweepSpec) -> Place:
-    if sweep.place.option is not None:
-        return sweep.place
-    lines = sweep.place.file.read_text(encoding="utf-8").splitlines()
-    found = (n for n, line in enumerate(lines, 1) if n >= sweep.place.line and re.search(r"\btrial_timeout\W*:", line))
-    return Place(sweep.place.file, next(found, sweep.place.line))
+        yield Problem(line_of(node.sweep.place, re.compile(r"\btrial_timeout\W*:")), "limits", message, True)
 
 
 def schema_of_type(document: Document) -> Iterator[Problem]:
