@@ -161,11 +161,11 @@ def predictions_frame(
     frame: pd.DataFrame, labels: Sequence[str], challenger: Predictions, champion: Predictions | None
 ) -> pd.DataFrame:
     """Return the test rows with each model's label, and its probability of every label as "<model>:<label>"."""
-    result = frame.copy()
+    answers: dict[str, Any] = {}
     for name, predictions in (("challenger", challenger), ("champion", champion)):
         if predictions is None:
             continue
-        result[name] = [labels[i] for i in predictions.predicted]
+        answers[name] = [labels[i] for i in predictions.predicted]
         for i, label in enumerate(labels):
-            result[f"{name}:{label}"] = predictions.probabilities[:, i]
-    return result
+            answers[f"{name}:{label}"] = predictions.probabilities[:, i]
+    return pd.concat([frame, pd.DataFrame(answers, index=frame.index)], axis=1)
