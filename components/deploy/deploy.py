@@ -20,10 +20,17 @@ from typing import Any
 
 from finetune.errors import InputError
 from finetune.files import folder_sha256
-from finetune.registration import MODEL_DIGEST_TAG, PROMOTED, VERDICT_DIGEST_TAG, VERDICT_TAG, read_registration
+from finetune.registration import (
+    MODEL_DIGEST_TAG,
+    PROMOTED,
+    VALID_UNTIL_TAG,
+    VERDICT_DIGEST_TAG,
+    VERDICT_TAG,
+    read_registration,
+)
 from finetune.stage import parse_arguments, run_stage
 from finetune.verdict import check_valid
-from finetune.workspace import ModelVersion, check_endpoint_name, connect, download_model
+from finetune.workspace import ModelVersion, check_endpoint_name, connect, download_model, serving_model
 
 LOGGER = logging.getLogger(__name__)
 
@@ -47,6 +54,10 @@ class Target:
     model: ModelVersion
     model_sha256: str | None = None
     verdict_sha256: str | None = None
+    valid_until: str | None = None
+    compared: bool = False
+    """A registration names it, so that it was compared with `champion`; a person may name any version."""
+    champion: str | None = None
 
 
 def main(argv: Sequence[str]) -> None:
@@ -91,7 +102,14 @@ def choose_target(arguments: DeployArguments) -> tuple[Target | None, tuple[str,
         if registration.model is None:
             return None, registration.reasons
         check_valid(Path(arguments.registration), registration.valid_until, datetime.now(UTC))
-        target = Target(registration.model, registration.model_sha256, registration.verdict_sha256)
+        target = Target(
+            registration.model,
+            registration.model_sha256,
+            registration.verdict_sha256,
+            registration.valid_until,
+            compared=True,
+            champion=registration.champion,
+        )
     elif arguments.model_name is not None and arguments.model_version is not None:
         target = Target(ModelVersion(arguments.model_name, arguments.model_version))
     else:
@@ -123,6 +141,25 @@ def check_registered(tags: dict[str, str], target: Target, content_sha256: str) 
             f"{target.model}: the registration's verdict is {target.verdict_sha256}; "
             f"the version was registered with {tags.get(VERDICT_DIGEST_TAG)}"
         )
+    if target.valid_until not in (None, tags.get(VALID_UNTIL_TAG)):
+        raise InputError(
+            f"{target.model}: the registration's verdict is valid until {target.valid_until}; "
+            f"the version was registered with {tags.get(VALID_UNTIL_TAG)}"
+        )
+
+
+def check_champion(target: Target, serving: ModelVersion | None, endpoint_name: str) -> None:
+    """Check that the model that serves now is the one the verdict compared with, or the target itself.
+
+    Raises:
+        InputError: another model took over since, or the verdict never looked at this endpoint.
+    """
+    now = None if serving is None else str(serving)
+    if target.compared and now not in (target.champion, str(target.model)):
+        raise InputError(
+            f"{target.model} was compared with {target.champion or 'no champion'}, and {now or 'no model'} serves at "
+            f"{endpoint_name} now; evaluate the model again"
+        )
 
 
 def _deploy(target: Target, arguments: DeployArguments, journal: Any) -> None:
@@ -145,6 +182,7 @@ def _deploy(target: Target, arguments: DeployArguments, journal: Any) -> None:
         check_registered(dict(registered.tags or {}), target, folder_sha256(folder))
         labels = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))["metadata"]["labels"]
         golden = read_golden_request(folder, labels)
+    check_champion(target, serving_model(client, arguments.endpoint_name), arguments.endpoint_name)
     # Until here nothing was touched; from here on the rollout undoes what it did.
     try:
         roll_out(client, RolloutRequest(target.model, arguments.endpoint_name, definition, golden), journal)

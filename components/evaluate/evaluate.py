@@ -19,6 +19,7 @@ from typing import Any
 
 import mlflow
 import numpy as np
+from azure.core.exceptions import AzureError
 
 from finetune.comparison import Answers, compare, compare_slices, paired_test, slices
 from finetune.data.manifest import read_manifest
@@ -102,16 +103,20 @@ def main(argv: Sequence[str]) -> None:
     champion = _measure_champion(arguments.endpoint_name, measure)
     serving: Serving | None = None
     old: Predictions | None = None
-    if champion is not None and isinstance(champion[1], Measured):
+    undefined = policy.primary_metric not in challenger.evidence.metrics
+    if champion is not None and undefined:
+        reason = f"{policy.primary_metric} is not defined on these test rows"
+        serving = champion[0], UnusableChampion(str(champion[0]), reason)
+    elif champion is not None and isinstance(champion[1], Measured):
         old = champion[1].predictions
         answers = Answers(manifest.labels, true, challenger.predictions.probabilities, old.probabilities)
         masks = slices(frame, manifest.text_columns)
         serving = champion[0], _compare(champion[1].evidence, answers, masks, policy)
-    elif champion is not None:
+    elif champion is not None and isinstance(champion[1], UnusableChampion):
         serving = champion[0], champion[1]
 
     output.mkdir(parents=True, exist_ok=True)
-    evidence = describe_evidence(challenger.evidence, serving, rows)
+    evidence = describe_evidence(challenger.evidence, serving, rows, datetime.now(UTC))
     train_counts = list(manifest.splits["train"].labels.values())
     evidence["metrics"]["majority_class"] = majority_class_metrics(manifest.labels, train_counts, true)
     measured = {
@@ -123,7 +128,7 @@ def main(argv: Sequence[str]) -> None:
     write_json(output / METRICS_FILE, measured)
     answered = predictions_frame(frame, manifest.labels, challenger.predictions, old)
     answered.to_parquet(output / PREDICTIONS_FILE, index=False)
-    verdict = draft_verdict(output, policy, policy_path, datetime.now(UTC))
+    verdict = draft_verdict(output, policy, policy_path)
     training = _training_record(Path(arguments.model))
     with mlflow.start_run() as run:
         _log(evidence["metrics"], verdict["promoted"])
@@ -160,7 +165,7 @@ def _measure_champion(
     with tempfile.TemporaryDirectory() as temporary:
         try:
             return version, measure(download_model(client, version, Path(temporary)), str(version))
-        except InputError as error:
+        except (InputError, AzureError) as error:
             return version, UnusableChampion(str(version), str(error))
 
 

@@ -23,6 +23,7 @@ from finetune.policy import read_policy
 from finetune.registration import (
     MODEL_DIGEST_TAG,
     PROMOTED,
+    VALID_UNTIL_TAG,
     VERDICT_DIGEST_TAG,
     VERDICT_TAG,
     Registration,
@@ -33,6 +34,7 @@ from finetune.verdict import METRICS_FILE, VERDICT_FILE, verify_verdict
 from finetune.workspace import ModelVersion, connect
 
 LOGGER = logging.getLogger(__name__)
+NO_CHAMPION = "none"
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,10 @@ def main(argv: Sequence[str]) -> None:
     tags = {**lineage_tags(verdict, metrics, manifest, arguments.commit), VERDICT_DIGEST_TAG: verdict_sha256}
     version = _register(model, arguments.model_name, tags)
     LOGGER.info("registered %s", version)
-    write_registration(
-        output, Registration(True, reasons, version, digest, verdict_sha256, verdict["valid_until"], tags)
-    )
+    champion = None if tags["champion"] == NO_CHAMPION else tags["champion"]
+    valid_until = verdict["valid_until"]
+    registration = Registration(True, reasons, version, digest, verdict_sha256, valid_until, champion, tags)
+    write_registration(output, registration)
 
 
 def lineage_tags(
@@ -86,9 +89,9 @@ def lineage_tags(
         "base_checkpoint": manifest.checkpoint,
         "job": os.environ.get("AZUREML_ROOT_RUN_ID") or os.environ.get("AZUREML_RUN_ID") or "unrecorded",
         "commit": commit,
-        "champion": f"{champion['name']}:{champion['version']}" if champion else "none",
+        "champion": f"{champion['name']}:{champion['version']}" if champion else NO_CHAMPION,
         "policy_sha256": verdict["policy_sha256"],
-        "verdict_valid_until": verdict["valid_until"],
+        VALID_UNTIL_TAG: verdict["valid_until"],
         **{f"{split}_sha256": summary.sha256 for split, summary in manifest.splits.items()},
         **{f"test_{name}": f"{value:.6f}" for name, value in figures.items()},
     }

@@ -93,6 +93,8 @@ def paired_test(metric: str, answers: Answers) -> tuple[str, float]:
         gained, lost = int((new & ~old).sum()), int((old & ~new).sum())
         return "McNemar's exact test", float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
     rows = np.arange(len(answers.true))
+    if len(rows) < 2:
+        return "paired permutation test", 1.0
     # Rows are numbered twice, first with the challenger's answers, then with the champion's.
     true = np.concatenate([answers.true, answers.true])
     probabilities = np.concatenate([answers.challenger, answers.champion])

@@ -1,5 +1,6 @@
 """Measuring models on the untouched test split, through the interface that serves them."""
 
+import pickle
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,13 +9,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 from safetensors import SafetensorError
 
 from finetune.data.manifest import LABEL, SEEN_IN_TRAIN, TEST_FILE, DatasetManifest, examples_sha256
 from finetune.errors import InputError
 from finetune.gate import TestRows
 
-_FAILURES_OF_MODEL_CODE = (OSError, ImportError, ValueError, RuntimeError, LookupError, AttributeError, TypeError)
+_FAILURES_OF_MODEL_CODE = (
+    *(OSError, EOFError, ImportError, SyntaxError, ValueError, TypeError, AttributeError, LookupError),
+    *(RuntimeError, ArithmeticError, AssertionError, pickle.UnpicklingError, yaml.YAMLError),
+)
 """A model folder brings its own code, which may be older than this; how it fails is not ours to choose."""
 
 
@@ -93,7 +98,7 @@ def check_trained_on(folder: Path, manifest: DatasetManifest) -> None:
 
     try:
         metadata = mlflow.models.Model.load(str(folder)).metadata or {}
-    except (mlflow.MlflowException, OSError, ValueError) as error:
+    except (mlflow.MlflowException, OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"{folder}: does not load as an MLflow model: {error}") from None
     expected = manifest.splits["train"].sha256
     if (found := metadata.get("train_sha256")) != expected:
@@ -116,7 +121,7 @@ def predict(folder: Path, frame: pd.DataFrame, manifest: DatasetManifest) -> Pre
         raise InputError(f"{folder}: does not load as an MLflow model: {error}") from error
     metadata = model.metadata.metadata or {}
     labels = metadata.get("labels")
-    if not isinstance(labels, list) or sorted(labels) != sorted(manifest.labels):
+    if not isinstance(labels, list) or sorted(map(str, labels)) != sorted(manifest.labels):
         raise InputError(f"{folder}: its labels are {labels}; the data set's are {list(manifest.labels)}")
     inputs = model.metadata.get_input_schema()
     columns = inputs.input_names() if inputs is not None else []
@@ -133,6 +138,8 @@ def predict(folder: Path, frame: pd.DataFrame, manifest: DatasetManifest) -> Pre
         raise InputError(f"{folder}: its probabilities are not {len(frame)} × {len(labels)} finite numbers")
     if (probabilities < 0).any() or not np.allclose(probabilities.sum(axis=1), 1, atol=1e-4):
         raise InputError(f"{folder}: the probabilities of a row are negative or do not sum to 1")
+    # Exactly 1, as the metrics require of what was rounded on its way.
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
     probabilities = probabilities[:, [labels.index(label) for label in manifest.labels]]
     return Predictions(probabilities.argmax(axis=1), probabilities, latency)
 

@@ -122,7 +122,7 @@ def decide(
             Check("champion", False, f"the champion {champion.name} could not be measured: {champion.reason}")
         )
     else:
-        checks.append(_comparison(challenger, champion, policy))
+        checks.append(_comparison(challenger, champion, rows, policy))
         checks.extend(_slice_checks(champion.slices, policy))
     return Verdict(tuple(checks))
 
@@ -167,7 +167,7 @@ def _without_champion(policy: GatePolicy) -> Check:
     return Check("champion", False, "no model serves yet, and the policy does not promote without a champion")
 
 
-def _comparison(challenger: Evidence, champion: Champion, policy: GatePolicy) -> Check:
+def _comparison(challenger: Evidence, champion: Champion, rows: TestRows, policy: GatePolicy) -> Check:
     name, metric, old = "against the champion", policy.primary_metric, champion.evidence
     if challenger.model_sha256 == old.model_sha256:
         return Check(name, False, f"this is the model that serves already ({old.name})")
@@ -177,12 +177,12 @@ def _comparison(challenger: Evidence, champion: Champion, policy: GatePolicy) ->
     if new_figure is None or old_figure is None:
         return _missing(challenger if new_figure is None else old, metric)
     difference = champion.difference
-    wrong = _unsound(difference, policy, metric)
+    wrong = _unsound(difference, policy, metric) or _unsound_test(champion, rows)
     if wrong is not None:
         return Check(name, False, wrong)
     if not math.isclose(difference.value, new_figure - old_figure, abs_tol=1e-9):
         return Check(name, False, f"the difference in {metric} is said to be {difference.value}; the figures disagree")
-    passed, needed = _requirement(difference, policy)
+    passed, needed = _requirement(champion, policy)
     return Check(
         name,
         passed,
@@ -191,14 +191,17 @@ def _comparison(challenger: Evidence, champion: Champion, policy: GatePolicy) ->
     )
 
 
-def _requirement(difference: Difference, policy: GatePolicy) -> tuple[bool, str]:
+def _requirement(champion: Champion, policy: GatePolicy) -> tuple[bool, str]:
+    difference = champion.difference
     if policy.required == "non_inferior":
         return difference.low >= -policy.margin, f"the required: interval above {-policy.margin:+g}"
     # Rounded to what the figures can carry, so that 0.91 - 0.90 meets a required 0.01.
     large_enough = round(difference.value, 9) >= policy.minimum_improvement
+    # With few rows on which the models differ, the interval alone is too sure of itself.
+    level = round(1 - policy.confidence, 9)
     return (
-        large_enough and difference.low > 0,
-        f"the required: at least {policy.minimum_improvement:+g}, interval above 0",
+        large_enough and difference.low > 0 and champion.p_value <= level,
+        f"the required: at least {policy.minimum_improvement:+g}, interval above 0, p at most {level:g}",
     )
 
 
@@ -208,6 +211,9 @@ def _slice_checks(slices: Mapping[str, Difference], policy: GatePolicy) -> Itera
         if rows < policy.slice_minimum_rows:
             message = f"slice {name!r} has {rows} test rows; the policy requires {policy.slice_minimum_rows}"
             yield Check(f"slice {name}", False, message)
+    if not slices:
+        yield Check("slices", False, "no slice of the test rows was compared")
+        return
     judged = {name: part for name, part in slices.items() if part.rows >= policy.slice_minimum_rows}
     unsound = {name: wrong for name, part in judged.items() if (wrong := _unsound(part, policy, "accuracy"))}
     for name, wrong in unsound.items():
@@ -235,6 +241,14 @@ def _unsound(difference: Difference, policy: GatePolicy, metric: str) -> str | N
         return f"the difference is {difference.value} with interval {difference.low} to {difference.high}"
     if difference.low > difference.high:
         return f"the interval {difference.low} to {difference.high} is upside down"
+    return None
+
+
+def _unsound_test(champion: Champion, rows: TestRows) -> str | None:
+    if champion.difference.rows != rows.rows:
+        return f"the models were compared on {champion.difference.rows} rows and measured on {rows.rows}"
+    if not _is_finite(champion.p_value) or not 0 <= champion.p_value <= 1:
+        return f"the {champion.test} gave p = {champion.p_value}"
     return None
 
 

@@ -59,7 +59,7 @@ def read_policy(path: Path, known_metrics: Sequence[str], lower_is_better: Colle
         InputError: the file is missing or broken, has an unknown key or metric, or a value of the wrong kind.
     """
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = _load(path, path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; expected the gate's policy") from None
     except yaml.YAMLError as error:
@@ -91,9 +91,31 @@ def read_policy(path: Path, known_metrics: Sequence[str], lower_is_better: Colle
         )
     if not 0.5 <= policy.confidence < 1:
         raise InputError(f"{path}: confidence {policy.confidence}: expected a number from 0.5 to below 1, as 0.95")
+    for key, metrics, wrong in (
+        ("minimum", policy.minimum, [metric for metric in policy.minimum if metric in lower_is_better]),
+        ("maximum", policy.maximum, [metric for metric in policy.maximum if metric not in lower_is_better]),
+    ):
+        if wrong and metrics:
+            raise InputError(f"{path}: {key} {wrong[0]}: it would stop good models and let bad ones pass")
+    if policy.margin >= 1 or policy.slice_margin >= 1:
+        raise InputError(f"{path}: a margin of 1 or more accepts any loss")
     if not policy.minimum and not policy.maximum:
         raise InputError(f"{path}: neither minimum nor maximum holds a limit; a first model would pass unseen")
     return policy
+
+
+def _load(path: Path, text: str) -> Any:
+    """Read YAML as `yaml.safe_load` does, but for keys stated twice, of which it takes the last without a word."""
+    pending = [yaml.compose(text, Loader=yaml.SafeLoader)]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, yaml.MappingNode):
+            keys = [key.value for key, _ in node.value]
+            twice = sorted({key for key in keys if keys.count(key) > 1})
+            if twice:
+                raise InputError(f"{path}: {', '.join(twice)} is stated twice")
+            pending.extend(value for _, value in node.value)
+    return yaml.safe_load(text)
 
 
 def _check_keys(path: Path, value: Any) -> None:

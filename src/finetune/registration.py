@@ -11,6 +11,7 @@ from finetune.workspace import ModelVersion
 MODEL_DIGEST_TAG = "model_sha256"
 VERDICT_TAG = "verdict"
 VERDICT_DIGEST_TAG = "verdict_sha256"
+VALID_UNTIL_TAG = "verdict_valid_until"
 PROMOTED = "promoted"
 
 
@@ -26,6 +27,8 @@ class Registration:
     """Digest of the verdict.json that promoted it."""
     valid_until: str | None = None
     """ISO 8601; after that the verdict is too old to deploy by."""
+    champion: str | None = None
+    """"<model>:<version>" that it was compared with; None when nothing served."""
     tags: Mapping[str, str] | None = None
 
 
@@ -54,4 +57,6 @@ def read_registration(path: Path) -> Registration:
         )
     version = ModelVersion(model["name"], model["version"])
     digest, verdict, valid_until = stated
-    return Registration(True, reasons, version, digest, verdict, valid_until, dict(value.get("tags") or {}))
+    return Registration(
+        True, reasons, version, digest, verdict, valid_until, value.get("champion"), dict(value.get("tags") or {})
+    )

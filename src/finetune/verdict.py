@@ -1,6 +1,7 @@
 """`verdict.json`: the gate's answer with everything it follows from, so that others can work it out again."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -23,11 +24,13 @@ CHAMPION = "champion"
 Serving = tuple[ModelVersion, Champion | UnusableChampion]
 
 
-def describe_evidence(challenger: Evidence, serving: Serving | None, rows: TestRows) -> dict[str, Any]:
+def describe_evidence(
+    challenger: Evidence, serving: Serving | None, rows: TestRows, measured_at: datetime
+) -> dict[str, Any]:
     """Return what metrics.json says of the models: all that the gate decides by."""
     metrics = {CHALLENGER: dict(challenger.metrics)}
     described: dict[str, Any] = {"model_sha256": challenger.model_sha256, "test_rows": asdict(rows), "metrics": metrics}
-    described |= {"champion": None, "comparison": None}
+    described |= {"measured_at": measured_at.isoformat(timespec="seconds"), "champion": None, "comparison": None}
     if serving is not None:
         version, champion = serving
         identity = {"name": version.name, "version": version.version}
@@ -42,14 +45,13 @@ def describe_evidence(challenger: Evidence, serving: Serving | None, rows: TestR
     return described
 
 
-def draft_verdict(evaluation: Path, policy: GatePolicy, policy_path: Path, decided_at: datetime) -> dict[str, Any]:
+def draft_verdict(evaluation: Path, policy: GatePolicy, policy_path: Path) -> dict[str, Any]:
     """Let the gate decide by metrics.json.
 
     Args:
         evaluation: the folder, with metrics.json and predictions.parquet.
         policy: what `policy_path` says.
         policy_path: gate.yml.
-        decided_at: now, with a time zone.
 
     Returns:
         The contents of verdict.json, to be written last: a folder with a verdict is a whole evaluation.
@@ -59,6 +61,7 @@ def draft_verdict(evaluation: Path, policy: GatePolicy, policy_path: Path, decid
     """
     metrics = read_json(evaluation / METRICS_FILE, "the metrics that evaluate writes")
     verdict = _decide(evaluation / METRICS_FILE, metrics, policy)
+    decided_at = _time(evaluation / METRICS_FILE, "measured_at", metrics.get("measured_at"))
     return {
         **_answer(verdict),
         "decided_at": decided_at.isoformat(timespec="seconds"),
@@ -99,7 +102,14 @@ def verify_verdict(
     found = {name: written.get(name) for name in answer}
     if found != answer:
         raise InputError(f"{path}: says {found}; the gate comes to {answer}")
-    _check_age(path, written, policy, now)
+    # As JSON has it: tuples become lists.
+    expected = json.loads(json.dumps(draft_verdict(evaluation, policy, policy_path)))
+    differing = sorted(key for key in {*expected, *written} if written.get(key) != expected.get(key))
+    if differing or written.keys() != expected.keys():
+        raise InputError(f"{path}: {', '.join(differing)}: not as the gate writes it; it was edited")
+    if _time(path, "decided_at", written["decided_at"]) > now + timedelta(minutes=5):  # clocks of two machines differ
+        raise InputError(f"{path}: decided_at {written['decided_at']} is in the future")
+    check_valid(path, written["valid_until"], now)
     return written
 
 
@@ -117,16 +127,6 @@ def check_valid(path: Path, valid_until: object, now: datetime) -> None:
     end = _time(path, "valid_until", valid_until)
     if now > end:
         raise InputError(f"{path}: the verdict was valid until {valid_until}; evaluate the model again")
-
-
-def _check_age(path: Path, written: Mapping[str, Any], policy: GatePolicy, now: datetime) -> None:
-    decided = _time(path, "decided_at", written.get("decided_at"))
-    end = _time(path, "valid_until", written.get("valid_until"))
-    if end - decided != timedelta(days=policy.valid_days):
-        raise InputError(f"{path}: valid_until is not {policy.valid_days:g} days after decided_at")
-    if decided > now + timedelta(minutes=5):  # clocks of two machines differ
-        raise InputError(f"{path}: decided_at {decided.isoformat()} is in the future")
-    check_valid(path, written.get("valid_until"), now)
 
 
 def _time(path: Path, name: str, value: object) -> datetime:

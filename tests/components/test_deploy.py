@@ -367,7 +367,9 @@ def arguments(**given: str | None) -> Any:
 
 
 def test_the_version_comes_from_the_registration(tmp_path: Path) -> None:
-    registered = Registration(True, (), ModelVersion("m", "10"), "abc", "verdict", "2999-01-01T00:00:00+00:00", {})
+    registered = Registration(
+        True, (), ModelVersion("m", "10"), "abc", "verdict", "2999-01-01T00:00:00+00:00", "m:9", {}
+    )
     write_registration(tmp_path / "r.json", registered)
     deploy, given = arguments(registration=str(tmp_path / "r.json"))
     target, _ = deploy.choose_target(given)
@@ -375,7 +377,9 @@ def test_the_version_comes_from_the_registration(tmp_path: Path) -> None:
 
 
 def test_a_registration_whose_verdict_has_expired_is_refused(tmp_path: Path) -> None:
-    registered = Registration(True, (), ModelVersion("m", "10"), "abc", "verdict", "2026-01-01T00:00:00+00:00", {})
+    registered = Registration(
+        True, (), ModelVersion("m", "10"), "abc", "verdict", "2026-01-01T00:00:00+00:00", None, {}
+    )
     write_registration(tmp_path / "r.json", registered)
     deploy, given = arguments(registration=str(tmp_path / "r.json"))
     with pytest.raises(InputError, match="the verdict was valid until 2026-01-01"):
@@ -426,6 +430,39 @@ def test_only_the_promoted_model_itself_is_deployed(tags: dict, content: str, me
     deploy, _ = arguments()
     with pytest.raises(InputError, match=message):
         deploy.check_registered(tags, deploy.Target(NEW, "x", "v"), content)
-    right = {"verdict": "promoted", "model_sha256": "x", "verdict_sha256": "v"}
+    right = {"verdict": "promoted", "model_sha256": "x", "verdict_sha256": "v", "verdict_valid_until": "2026"}
+    deploy.check_registered(right, deploy.Target(NEW, "x", "v", "2026"), "x")
+    with pytest.raises(InputError, match="valid until 2099; the version was registered with 2026"):
+        deploy.check_registered(right, deploy.Target(NEW, "x", "v", "2099"), "x")
     deploy.check_registered(right, deploy.Target(NEW, "x", "v"), "x")
     deploy.check_registered({"verdict": "promoted", "model_sha256": "x"}, deploy.Target(NEW, "x"), "x")
+
+
+@pytest.mark.parametrize(
+    ("champion", "serving", "message"),
+    [
+        (
+            "m:1",
+            ModelVersion("m", "2"),
+            "was compared with m:1, and m:2 serves at messages now; evaluate the model again",
+        ),
+        (None, ModelVersion("m", "2"), "was compared with no champion, and m:2 serves at messages now"),
+        ("m:1", None, "was compared with m:1, and no model serves at messages now"),
+    ],
+)
+def test_a_verdict_that_compared_with_another_champion_is_not_acted_upon(
+    champion: str | None, serving: ModelVersion | None, message: str
+) -> None:
+    deploy, _ = arguments()
+    compared = deploy.Target(ModelVersion("m", "7"), "x", compared=True, champion=champion)
+    with pytest.raises(InputError, match=message):
+        deploy.check_champion(compared, serving, "messages")
+
+
+def test_the_champion_compared_with_the_target_itself_and_a_version_a_person_names_go_on() -> None:
+    deploy, _ = arguments()
+    new = ModelVersion("m", "7")
+    deploy.check_champion(deploy.Target(new, "x", compared=True, champion="m:1"), ModelVersion("m", "1"), "messages")
+    deploy.check_champion(deploy.Target(new, "x", compared=True, champion="m:1"), new, "messages")
+    deploy.check_champion(deploy.Target(new, "x", compared=True), None, "messages")
+    deploy.check_champion(deploy.Target(new), ModelVersion("m", "9"), "messages")

@@ -71,11 +71,12 @@ class Stage:
         champion = Evidence("c" * 64, self.test_sha256, {"f1_macro": champion_f1}, str(CHAMPION))
         gain = f1 - champion_f1
         difference = Difference("f1_macro", 100, gain, gain - 0.05, gain + 0.05, 0.95)
-        serving = (CHAMPION, Champion(champion, difference, "paired permutation test", 0.01))
-        evidence = describe_evidence(challenger, serving, TestRows(self.test_sha256, 100, 0))
+        slices = {"label: a": Difference("accuracy", 50, 0.1, 0.0, 0.2, 0.95)}
+        serving = (CHAMPION, Champion(champion, difference, "paired permutation test", 0.01, slices))
+        evidence = describe_evidence(challenger, serving, TestRows(self.test_sha256, 100, 0), decided_at)
         write_json(self.evaluation / METRICS_FILE, evidence)
         (self.evaluation / PREDICTIONS_FILE).write_bytes(b"answers")
-        verdict = draft_verdict(self.evaluation, policy, self.policy_path, decided_at)
+        verdict = draft_verdict(self.evaluation, policy, self.policy_path)
         write_json(self.evaluation / VERDICT_FILE, verdict)
 
     def run(self):
@@ -110,6 +111,7 @@ def test_a_promoted_model_is_registered_with_its_lineage(stage: Stage) -> None:
     assert tags["verdict"] == "promoted"
     assert tags["verdict_sha256"] == registration.verdict_sha256 == file_sha256(stage.evaluation / VERDICT_FILE)
     assert tags["verdict_valid_until"] == registration.valid_until
+    assert registration.champion == "messages:2"
     assert all(len(value) <= 256 for value in tags.values())
 
 

@@ -34,7 +34,8 @@ def champion(f1: object = 0.79, low: float = 0.005, new_f1: float = 0.8, **chang
     """A champion whose difference to a challenger of f1 new_f1 has an interval that begins at low."""
     value = new_f1 - f1 if isinstance(f1, float) else 0.0
     difference = Difference("f1_macro", 200, value, low, 2 * value - low, 0.95)
-    return replace(Champion(evidence("old", f1_macro=f1), difference, "paired permutation test", 0.03), **change)
+    parts = {"label: z": part(0.0, 0.0)}
+    return replace(Champion(evidence("old", f1_macro=f1), difference, "paired permutation test", 0.03, parts), **change)
 
 
 def part(value: float, low: float, rows: int = 100) -> Difference:
@@ -63,7 +64,7 @@ def test_an_improvement_of_exactly_the_required_size_is_enough() -> None:
 def test_an_improvement_inside_noise_is_none(low: float) -> None:
     verdict = decide(evidence(f1_macro=0.9), champion(0.8, low, 0.9), ROWS, POLICY)
     assert failed(verdict) == ["against the champion"]
-    assert "short of the required: at least +0.01, interval above 0" in verdict.reasons[0]
+    assert "short of the required: at least +0.01, interval above 0, p at most 0.05" in verdict.reasons[0]
 
 
 @pytest.mark.parametrize("figure", [0.8, 0.79, 0.5])
@@ -84,7 +85,7 @@ def test_a_policy_may_accept_a_model_that_is_not_inferior(low: float, promoted: 
 
 
 def test_a_worse_challenger_does_not_pass_because_the_champion_is_beyond_limits() -> None:
-    weak = Champion(evidence("old", accuracy=0.1, f1_macro=0.1), Difference("f1_macro", 9, 0.7, 0.6, 0.8, 0.95), "t", 0)
+    weak = champion(0.1, 0.6, evidence=evidence("old", accuracy=0.1, f1_macro=0.1))
     assert failed(decide(evidence(accuracy=0.6), weak, ROWS, POLICY)) == ["minimum accuracy"]
 
 
@@ -143,7 +144,10 @@ def test_other_test_rows_fail() -> None:
 
 
 def test_no_test_rows_fail() -> None:
-    assert failed(decide(evidence(), champion(), replace(ROWS, rows=0), POLICY)) == ["test rows"]
+    assert failed(decide(evidence(), champion(), replace(ROWS, rows=0), POLICY)) == [
+        "test rows",
+        "against the champion",
+    ]
 
 
 @pytest.mark.parametrize(("choice", "promoted"), [("reject", False), ("subtract", False), ("accept", True)])
@@ -187,12 +191,33 @@ def test_a_small_slice_is_not_judged() -> None:
     assert not decide(evidence(), champion(slices=parts), ROWS, POLICY).promoted
 
 
-@pytest.mark.parametrize("parts", [{}, {"label: a": part(0.0, 0.0, rows=49)}])
+@pytest.mark.parametrize("parts", [{"label: z": part(0.0, 0.0)}, {"label: a": part(0.0, 0.0, rows=49)}])
 def test_a_required_slice_that_is_missing_or_small_fails(parts: dict) -> None:
     policy = replace(POLICY, required_slices=("label: a",))
     verdict = decide(evidence(), champion(slices=parts), ROWS, policy)
     assert failed(verdict) == ["slice label: a"]
     assert "the policy requires 50" in verdict.reasons[0]
+
+
+def test_no_slices_at_all_fail() -> None:
+    assert failed(decide(evidence(), champion(slices={}), ROWS, POLICY)) == ["slices"]
+
+
+@pytest.mark.parametrize(("p_value", "promoted"), [(0.05, True), (0.0501, False)])
+def test_superiority_takes_the_test_as_well_as_the_interval(p_value: float, promoted: bool) -> None:
+    assert decide(evidence(), champion(p_value=p_value), ROWS, POLICY).promoted is promoted
+
+
+@pytest.mark.parametrize("p_value", [math.nan, -0.1, 1.1, None])
+@pytest.mark.parametrize("policy", [POLICY, NON_INFERIOR])
+def test_a_test_without_a_probability_fails(p_value: float, policy: GatePolicy) -> None:
+    assert failed(decide(evidence(), champion(p_value=p_value), ROWS, policy)) == ["against the champion"]
+
+
+def test_a_comparison_on_other_rows_than_were_measured_fails() -> None:
+    few = champion()
+    verdict = decide(evidence(), replace(few, difference=replace(few.difference, rows=1)), ROWS, POLICY)
+    assert "compared on 1 rows and measured on 200" in verdict.reasons[0]
 
 
 def test_a_champion_that_cannot_be_measured_fails() -> None:

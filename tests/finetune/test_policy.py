@@ -59,6 +59,9 @@ def test_the_policy_of_the_repository_is_one() -> None:
         ({"minimum_improvement": 0}, "expected a number above 0"),
         ({"minimum_improvement": -0.1}, "expected a number above 0"),
         ({"margin": 0}, "margin is 0; expected a number above 0"),
+        ({"margin": 1}, "a margin of 1 or more accepts any loss"),
+        ({"minimum": {"log_loss": 0.1}}, "minimum log_loss: it would stop good models and let bad ones pass"),
+        ({"maximum": {"accuracy": 0.9}}, "maximum accuracy: it would stop good models and let bad ones pass"),
         ({"confidence": 95}, "expected a number from 0.5 to below 1"),
         ({"confidence": 1}, "expected a number from 0.5 to below 1"),
         ({"slice_margin": -1}, "slice_margin is -1; expected a number above 0"),
@@ -91,4 +94,14 @@ def test_a_policy_that_cannot_be_read_is_refused(tmp_path: Path, text: str | Non
     if text is not None:
         path.write_text(text)
     with pytest.raises(InputError, match=message):
+        read(path)
+
+
+@pytest.mark.parametrize("again", ["margin: 0.5", "maximum: {log_loss: 1, log_loss: 9}"])
+def test_a_key_stated_twice_is_refused(tmp_path: Path, again: str) -> None:
+    path = write_policy(tmp_path, maximum={})
+    path.write_text(
+        path.read_text().replace("maximum: {}\n", "") + again + "\n" if "log" in again else path.read_text() + again
+    )
+    with pytest.raises(InputError, match="is stated twice"):
         read(path)

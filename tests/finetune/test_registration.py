@@ -12,7 +12,9 @@ from finetune.workspace import ModelVersion
     "registration",
     [
         Registration(False, ("too weak",)),
-        Registration(True, ("good",), ModelVersion("m", "3"), "abc", "def", "2026-01-01T00:00:00+00:00", {"job": "j"}),
+        Registration(
+            True, ("good",), ModelVersion("m", "3"), "abc", "def", "2026-01-01T00:00:00+00:00", "m:2", {"job": "j"}
+        ),
     ],
 )
 def test_what_is_written_is_read(tmp_path: Path, registration: Registration) -> None:

@@ -59,10 +59,10 @@ def evaluate(folder: Path, challenger: Evidence, champion: Champion | UnusableCh
     policy_path.write_text(yaml.safe_dump(POLICY))
     policy = read_policy(policy_path, KNOWN_METRICS, LESS_IS_BETTER)
     serving = None if champion is None else (SERVING, champion)
-    evidence = describe_evidence(challenger, serving, TestRows(challenger.test_sha256, 100, 0))
+    evidence = describe_evidence(challenger, serving, TestRows(challenger.test_sha256, 100, 0), DECIDED)
     write_json(folder / METRICS_FILE, {"rows": 100, **evidence})
     (folder / PREDICTIONS_FILE).write_bytes(b"answers")
-    write_json(folder / VERDICT_FILE, draft_verdict(folder, policy, policy_path, DECIDED))
+    write_json(folder / VERDICT_FILE, draft_verdict(folder, policy, policy_path))
     return lambda now=DECIDED + timedelta(hours=1): verify_verdict(folder, "m" * 64, "t" * 64, policy, policy_path, now)
 
 
@@ -111,10 +111,12 @@ PASSED = [{"name": "minimum accuracy", "passed": True, "reason": "fine"}]
         ({"predictions_sha256": "x"}, "its predictions_sha256 is x"),
         ({"metrics_sha256": "x"}, "its metrics_sha256 is x"),
         ({"metrics_sha256": None}, "its metrics_sha256 is None"),
-        ({"decided_at": "2025-12-01T00:00:00+00:00"}, "valid_until is not 14 days after decided_at"),
-        ({"valid_until": "2036-01-01T00:00:00+00:00"}, "valid_until is not 14 days after decided_at"),
-        ({"valid_until": None}, "its valid_until is None; expected an ISO 8601 time"),
-        ({"decided_at": "2026-01-01T12:00:00"}, "expected a time with its zone"),
+        ({"decided_at": "2025-12-01T00:00:00+00:00"}, "decided_at: not as the gate writes it"),
+        ({"valid_until": "2036-01-01T00:00:00+00:00"}, "valid_until: not as the gate writes it"),
+        ({"decided_at": "2036-01-01T00:00:00+00:00", "valid_until": "2036-01-15T00:00:00+00:00"}, "it was edited"),
+        ({"valid_until": None}, "valid_until: not as the gate writes it"),
+        ({"policy": {"minimum": {"accuracy": 0.99}}}, "policy: not as the gate writes it"),
+        ({"approved": "by nobody"}, "approved: not as the gate writes it"),
     ],
 )
 def test_an_edited_verdict_is_refused(tmp_path: Path, change: dict, message: str) -> None:
@@ -173,6 +175,8 @@ BETTER = {"difference": {"metric": "f1_macro", "rows": 100, "value": 0.1, "low":
         ({"test_rows": {"sha256": "x", "rows": 9, "seen_in_train": 0, "subtracted": 0}}, "is about"),
         ({"test_rows": {"sha256": "t" * 64}}, "expected the metrics that evaluate writes"),
         ({"model_sha256": "x"}, "is about"),
+        ({"measured_at": "2026-01-02T00:00:00+00:00"}, "decided_at, valid_until: not as the gate writes it"),
+        ({"measured_at": "2026-01-01T12:00:00"}, "its measured_at is .* expected a time with its zone"),
         ({"champion": {"name": "messages", "version": "2", "model_sha256": "x"}}, "does not agree with what was"),
         ({"comparison": BETTER}, "does not agree with what was"),
     ],

@@ -149,14 +149,14 @@ def make_facts(tmp_path: Path) -> Callable[..., Facts]:
             )
         elif champion == "unusable":
             serving = ModelVersion("messages", "2"), UnusableChampion("messages:2", "weights <broken> & gone")
-        described = describe_evidence(challenger, serving, test_rows)
+        described = describe_evidence(challenger, serving, test_rows, datetime(2026, 1, 5, 9, 30, tzinfo=UTC))
         described["metrics"]["majority_class"] = majority_class_metrics(labels, list(train_counts.values()), true)
         per_label = per_label_metrics(labels, true, new.argmax(axis=1))
         write_json(tmp_path / METRICS_FILE, {"task": manifest.task, "rows": rows, **described, "labels": per_label})
         asked = [Predictions(p.argmax(axis=1), p, 8.25) for p in (new, old)]
         answered = predictions_frame(frame, labels, asked[0], asked[1] if champion == "usable" else None)
         answered.to_parquet(tmp_path / PREDICTIONS_FILE, index=False)
-        verdict = draft_verdict(tmp_path, policy, policy_path, datetime(2026, 1, 5, 9, 30, tzinfo=UTC))
+        verdict = draft_verdict(tmp_path, policy, policy_path)
         metrics = read_json(tmp_path / METRICS_FILE, "metrics")
         lineage = {"commit": "0123abc", "job": "finetune-1", "step": "evaluate-1"}
         known = {"training": training_record(), "sweep": made_up_sweep(), "lineage": lineage, **more}
