@@ -20,6 +20,22 @@ MESSAGES = {
     ],
     "delivery": ["the parcel is late", "my parcel order was late", "order parcel not day", "late parcel broken"],
 }
+GATE_POLICY = {
+    "primary_metric": "f1_macro",
+    "minimum": {"accuracy": 0.7},
+    "maximum": {},
+    "required": "superior",
+    "minimum_improvement": 0.01,
+    "margin": 0.01,
+    "confidence": 0.95,
+    "slice_margin": 0.1,
+    "slice_minimum_rows": 10,
+    "required_slices": [],
+    "test_rows_seen_in_train": "subtract",
+    "valid_days": 14,
+    "without_champion": "promote",
+}
+"""What gate.yml says, for tests."""
 
 
 def write_csv(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...] = ("text", "label")) -> Path:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 from azure.ai.ml.entities import Model
-from support import load_component
+from support import GATE_POLICY, load_component
 
 from finetune.data.manifest import read_manifest
 from finetune.errors import InputError
@@ -18,21 +18,6 @@ from finetune.registration import read_registration
 from finetune.verdict import METRICS_FILE, PREDICTIONS_FILE, VERDICT_FILE, describe_evidence, draft_verdict
 from finetune.workspace import ModelVersion
 
-POLICY = {
-    "primary_metric": "f1_macro",
-    "minimum": {"accuracy": 0.7},
-    "maximum": {},
-    "required": "superior",
-    "minimum_improvement": 0.01,
-    "margin": 0.01,
-    "confidence": 0.95,
-    "slice_margin": 0.1,
-    "slice_minimum_rows": 10,
-    "required_slices": [],
-    "test_rows_seen_in_train": "subtract",
-    "valid_days": 14,
-    "without_champion": "promote",
-}
 CHAMPION = ModelVersion("messages", "2")
 
 
@@ -44,7 +29,7 @@ class Stage:
         self.evaluation = folder / "evaluation"
         self.evaluation.mkdir()
         self.policy_path = folder / "gate.yml"
-        self.policy_path.write_text(yaml.safe_dump(POLICY))
+        self.policy_path.write_text(yaml.safe_dump(GATE_POLICY))
         self.test_sha256 = read_manifest(dataset).splits["test"].sha256
         self.registry: list[Any] = []
         self.module = load_component("register")

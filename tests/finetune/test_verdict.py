@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from support import GATE_POLICY
 
 from finetune.errors import InputError
 from finetune.files import file_sha256, write_json
@@ -24,21 +25,6 @@ from finetune.verdict import (
 )
 from finetune.workspace import ModelVersion
 
-POLICY = {
-    "primary_metric": "f1_macro",
-    "minimum": {"accuracy": 0.7},
-    "maximum": {},
-    "required": "superior",
-    "minimum_improvement": 0.01,
-    "margin": 0.01,
-    "confidence": 0.95,
-    "slice_margin": 0.1,
-    "slice_minimum_rows": 10,
-    "required_slices": [],
-    "test_rows_seen_in_train": "subtract",
-    "valid_days": 14,
-    "without_champion": "promote",
-}
 CHALLENGER = Evidence("m" * 64, "t" * 64, {"accuracy": 0.9, "f1_macro": 0.9}, "challenger")
 CHAMPION = Champion(
     Evidence("c" * 64, "t" * 64, {"accuracy": 0.8, "f1_macro": 0.8}, "messages:2"),
@@ -56,7 +42,7 @@ Verify = Callable[..., dict[str, Any]]
 def evaluate(folder: Path, challenger: Evidence, champion: Champion | UnusableChampion | None) -> Verify:
     """Write an evaluation; return what verifies it, an hour later unless told otherwise."""
     policy_path = folder / "gate.yml"
-    policy_path.write_text(yaml.safe_dump(POLICY))
+    policy_path.write_text(yaml.safe_dump(GATE_POLICY))
     policy = read_policy(policy_path, KNOWN_METRICS, LESS_IS_BETTER)
     serving = None if champion is None else (SERVING, champion)
     evidence = describe_evidence(challenger, serving, TestRows(challenger.test_sha256, 100, 0), DECIDED)
@@ -200,6 +186,6 @@ def test_a_champion_without_its_comparison_is_refused(tmp_path: Path, change: di
 
 def test_another_policy_is_refused(tmp_path: Path) -> None:
     verify = evaluate(tmp_path, CHALLENGER, CHAMPION)
-    (tmp_path / "gate.yml").write_text(yaml.safe_dump({**POLICY, "minimum": {"accuracy": 0.99}}))
+    (tmp_path / "gate.yml").write_text(yaml.safe_dump({**GATE_POLICY, "minimum": {"accuracy": 0.99}}))
     with pytest.raises(InputError, match="its policy_sha256 is"):
         verify()
