@@ -2,9 +2,10 @@
 
 import asyncio
 import collections
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import httpx
 
@@ -47,6 +48,34 @@ class ProcessDied(Exception):
     """The scoring process ended before it had answered."""
 
 
+class ScoringInstance(Protocol):
+    """What a deployment needs of one scoring process; :class:`Instance` is the real one."""
+
+    busy: int
+
+    async def start(self) -> None:
+        """Start it; requests may be sent at once and wait until it is ready."""
+
+    async def wait_until_ready(self) -> None:
+        """Wait until it is healthy; raises :class:`ProvisioningError` when it will not be."""
+
+    def keep_running(self) -> None:
+        """From now on, start it again when it dies."""
+
+    def build_request(self, method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> httpx.Request:
+        """Build a request for it."""
+
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        """Let it answer; raises ``httpx.TransportError`` when it died first."""
+
+    async def stop(self, grace: float = STOP_GRACE) -> None:
+        """End it."""
+
+
+MakeInstance = Callable[[DeploymentSpec, Path, Mapping[str, str]], ScoringInstance]
+"""Makes a scoring process from the deployment, the path for its socket and the daemon's environment."""
+
+
 class Deployment:
     """A deployment's processes.
 
@@ -54,14 +83,17 @@ class Deployment:
         spec: What to run.
         sockets: Folder for its processes' sockets.
         base: The daemon's environment.
+        make_instance: Makes each of its processes.
     """
 
-    def __init__(self, spec: DeploymentSpec, sockets: Path, base: Mapping[str, str]) -> None:
+    def __init__(
+        self, spec: DeploymentSpec, sockets: Path, base: Mapping[str, str], make_instance: MakeInstance = Instance
+    ) -> None:
         self.spec = spec
         sockets.mkdir(parents=True, exist_ok=True)
         self._sockets = sockets
         numbers = range(spec.instance_count)
-        self._instances = [Instance(spec, sockets / str(number), base) for number in numbers]
+        self._instances = [make_instance(spec, sockets / str(number), base) for number in numbers]
         capacity = spec.instance_count * spec.max_concurrent_requests_per_instance
         self._slots = asyncio.Semaphore(capacity)
         self._limit = QUEUE_FACTOR * capacity

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from amlocal.endpoints.deployment import Deployment
+from amlocal.endpoints.deployment import Deployment, MakeInstance
+from amlocal.endpoints.instance import Instance
 from amlocal.endpoints.router import Route, Router
 from amlocal.endpoints.spec import DeploymentSpec
 
@@ -18,12 +19,16 @@ class Serving:
         router: Gets a new route whenever something changes.
         sockets: Folder for the sockets of scoring processes, open to this user only.
         base: The daemon's environment.
+        make_instance: Makes the scoring processes.
     """
 
-    def __init__(self, router: Router, sockets: Path, base: Mapping[str, str]) -> None:
+    def __init__(
+        self, router: Router, sockets: Path, base: Mapping[str, str], make_instance: MakeInstance = Instance
+    ) -> None:
         self._router = router
         self._sockets = sockets
         self._base = base
+        self._make_instance = make_instance
         self._numbers = itertools.count()
         self._live: set[Deployment] = set()
 
@@ -109,7 +114,7 @@ class Serving:
 
     def _make(self, spec: DeploymentSpec) -> Deployment:
         # Numbered rather than named: the path of a socket must not be longer than about 100 bytes.
-        deployment = Deployment(spec, self._sockets / str(next(self._numbers)), self._base)
+        deployment = Deployment(spec, self._sockets / str(next(self._numbers)), self._base, self._make_instance)
         self._live.add(deployment)
         return deployment
 

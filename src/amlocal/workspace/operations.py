@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -20,7 +20,14 @@ COLLECTION = "operations"
 # Azure's poller takes "Retry-After: 0" for absent and then sleeps for seconds.
 POLL_MILLISECONDS = 100
 
+Hold = Callable[[str], Awaitable[None]]
+"""What an operation waits for before it begins; gets its name."""
+
 log = logging.getLogger(__name__)
+
+
+async def no_hold(_operation: str) -> None:
+    """Let an operation begin at once."""
 
 
 class Operations:
@@ -28,10 +35,12 @@ class Operations:
 
     Args:
         store: Where their states are kept, so that a poller learns of the end after a restart, too.
+        hold: What each of them waits for before it begins.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, hold: Hold = no_hold) -> None:
         self._store = store
+        self._hold = hold
         self._tasks: set[asyncio.Task[None]] = set()
         for resource in store.members(COLLECTION):
             if resource.body["status"] == "InProgress":
@@ -79,6 +88,7 @@ class Operations:
     async def _run(self, name: str, work: Coroutine[None, None, None]) -> None:
         message = "The operation ended unexpectedly; see the log of the workspace."
         try:
+            await self._hold(name)
             await work
             message = ""
         except ProvisioningError as error:
@@ -87,6 +97,7 @@ class Operations:
             message = "The workspace was stopped while the operation was running."
             raise
         finally:
+            work.close()  # it never began when it was still held
             # Also reached by an error of ours, which asyncio logs: a poller must never wait for ever.
             self._finish(name, message)
 

@@ -17,20 +17,13 @@ import psutil
 import uvicorn
 from starlette.types import ASGIApp
 
-from amlocal.endpoints.router import Router
 from amlocal.endpoints.serving import Serving
 from amlocal.workspace import proxy
-from amlocal.workspace.application import https_app
-from amlocal.workspace.blob_files import open_blobs
 from amlocal.workspace.certificates import ensure_certificates
 from amlocal.workspace.daemon_record import LISTENERS, DaemonRecord, new_record, read_record, write_record
-from amlocal.workspace.deployment_files import DeploymentFiles
 from amlocal.workspace.layout import Layout
 from amlocal.workspace.mlflow_process import running_mlflow, wait_for_mlflow
-from amlocal.workspace.online_deployments import OnlineDeployments
-from amlocal.workspace.online_endpoints import OnlineEndpoints
-from amlocal.workspace.operations import Operations
-from amlocal.workspace.store import Store
+from amlocal.workspace.services import Addresses, running_services
 
 REQUEST_STOP_SECONDS = 5
 BACKLOG = 512
@@ -85,24 +78,18 @@ async def serve(layout: Layout, *, allow_egress: bool) -> None:
         # mlflow takes longest, so it starts first and loads while the rest is set up.
         await stack.enter_async_context(running_mlflow(layout, record.key, listeners["mlflow"]))
         certificate, private_key = ensure_certificates(layout)
-        store = stack.enter_context(contextlib.closing(Store(layout.database)))
-        blobs = open_blobs(store, layout)
-        blobs.discard_unfinished()
-        router = Router()
-        serving = Serving(router, layout.socket_folder(), os.environ)
-        operations = Operations(store)
-        scoring_base_url = f"http://127.0.0.1:{ports['scoring']}"
-        endpoints = OnlineEndpoints(store, serving, operations, scoring_base_url, layout.deployments)
-        files = DeploymentFiles(store, blobs, layout.models, layout.deployments)
-        deployments = OnlineDeployments(store, files, endpoints, serving, operations)
-        stack.push_async_callback(serving.close)
-        stack.push_async_callback(operations.close)
-        await deployments.restore()
-        more = [*endpoints.routes(), *deployments.routes(), *operations.routes()]
-        app = https_app(record.key, store, blobs, f"http://127.0.0.1:{ports['mlflow']}/mlflow", more)
+        addresses = Addresses(
+            mlflow_uri=f"http://127.0.0.1:{ports['mlflow']}/mlflow",
+            scoring_base_url=f"http://127.0.0.1:{ports['scoring']}",
+        )
+        services = await stack.enter_async_context(
+            running_services(
+                layout, record.key, addresses, lambda router: Serving(router, layout.socket_folder(), os.environ)
+            )
+        )
         tls = {"ssl_certfile": certificate, "ssl_keyfile": private_key}
-        await stack.enter_async_context(running_http(app, listeners["https"], tls))
-        await stack.enter_async_context(running_http(router.application(), listeners["scoring"]))
+        await stack.enter_async_context(running_http(services.https, listeners["https"], tls))
+        await stack.enter_async_context(running_http(services.scoring, listeners["scoring"]))
         await stack.enter_async_context(running_proxy(settings, listeners["proxy"]))
         await wait_for_mlflow(ports["mlflow"], record.key)
         process = psutil.Process()
