@@ -1,8 +1,9 @@
 """A running deployment: its processes, and the limits on what they are given."""
 
 import asyncio
-import collections
-from collections.abc import Callable, Mapping
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,13 +11,17 @@ from typing import Protocol
 import httpx
 
 from amlocal.endpoints.instance import STOP_GRACE, Instance, ProvisioningError
+from amlocal.endpoints.log_file import rotate, tail
 from amlocal.endpoints.spec import DeploymentSpec
 
 LOG_LINES = 30
 # Azure documents that twice the processes' capacity may wait or run at any time.
 QUEUE_FACTOR = 2
+ROTATE_SECONDS = 5.0
 # A process that never answered has nothing to finish.
 UNREADY_GRACE = 0.2
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,10 @@ class TooManyRequests(Exception):
     """The deployment has as many requests as it may hold."""
 
 
+class QueueTimeout(Exception):
+    """The request waited longer than the deployment lets one wait."""
+
+
 class RequestTimeout(Exception):
     """The deployment did not answer within its request timeout."""
 
@@ -59,8 +68,8 @@ class ScoringInstance(Protocol):
     async def wait_until_ready(self) -> None:
         """Wait until it is healthy; raises :class:`ProvisioningError` when it will not be."""
 
-    def keep_running(self) -> None:
-        """From now on, start it again when it dies."""
+    def keep_running(self, on_restart: Callable[[], None]) -> None:
+        """From now on, start it again when it dies, and tell each time."""
 
     def build_request(self, method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> httpx.Request:
         """Build a request for it."""
@@ -83,16 +92,23 @@ class Deployment:
         spec: What to run.
         sockets: Folder for its processes' sockets.
         base: The daemon's environment.
+        on_restart: Told of every process that is started again.
         make_instance: Makes each of its processes.
     """
 
     def __init__(
-        self, spec: DeploymentSpec, sockets: Path, base: Mapping[str, str], make_instance: MakeInstance = Instance
+        self,
+        spec: DeploymentSpec,
+        sockets: Path,
+        base: Mapping[str, str],
+        on_restart: Callable[[], None],
+        make_instance: MakeInstance = Instance,
     ) -> None:
         self.spec = spec
         sockets.mkdir(parents=True, exist_ok=True)
         self._sockets = sockets
         numbers = range(spec.instance_count)
+        self._on_restart = on_restart
         self._instances = [make_instance(spec, sockets / str(number), base) for number in numbers]
         capacity = spec.instance_count * spec.max_concurrent_requests_per_instance
         self._slots = asyncio.Semaphore(capacity)
@@ -100,6 +116,7 @@ class Deployment:
         self._held = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._log_keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start all processes and wait until each is healthy.
@@ -116,14 +133,25 @@ class Deployment:
         except asyncio.CancelledError:
             await self.stop(UNREADY_GRACE)
             raise
-        for instance in self._instances:
-            instance.keep_running()
+        self._keep_running()
 
     async def restore(self) -> None:
         """Start a deployment that was healthy before; requests wait for it."""
         await self.start_without_waiting()
+        self._keep_running()
+
+    def _keep_running(self) -> None:
         for instance in self._instances:
-            instance.keep_running()
+            instance.keep_running(self._on_restart)
+        self._log_keeper = asyncio.create_task(self._keep_log())
+
+    async def _keep_log(self) -> None:
+        while True:
+            try:
+                rotate(self.spec.log)
+            except OSError as error:
+                log.error("%s cannot be rotated: %s", self.spec.log, error)
+            await asyncio.sleep(ROTATE_SECONDS)
 
     async def start_without_waiting(self) -> None:
         """Start all processes."""
@@ -138,6 +166,7 @@ class Deployment:
 
         Raises:
             TooManyRequests: It would have to wait behind more requests than the deployment may hold.
+            QueueTimeout: It waited too long for a free process.
             RequestTimeout: No answer in time.
             ProcessDied: The process that had it ended.
         """
@@ -146,7 +175,7 @@ class Deployment:
         self._held += 1
         self._idle.clear()
         try:
-            async with asyncio.timeout(self.spec.request_timeout), self._slots:
+            async with asyncio.timeout(self.spec.request_timeout), self._slot():
                 instance = min(self._instances, key=lambda candidate: candidate.busy)
                 request = instance.build_request(scoring.method, scoring.path, scoring.headers, scoring.body)
                 return await instance.send(request)
@@ -159,6 +188,21 @@ class Deployment:
             if not self._held:
                 self._idle.set()
 
+    @contextlib.asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        """Hold one of the processes' places for a request."""
+        try:
+            async with asyncio.timeout(self.spec.max_queue_wait) as patience:
+                await self._slots.acquire()
+        except TimeoutError:
+            if patience.expired():
+                raise QueueTimeout from None
+            raise
+        try:
+            yield
+        finally:
+            self._slots.release()
+
     async def drain(self) -> None:
         """Wait until no request is in flight; none of them takes longer than the request timeout."""
         await self._idle.wait()
@@ -169,18 +213,7 @@ class Deployment:
         Args:
             grace: Seconds they are given to finish what they are doing.
         """
+        if self._log_keeper is not None:
+            self._log_keeper.cancel()
         await asyncio.gather(*(instance.stop(grace) for instance in self._instances))
         self._sockets.rmdir()
-
-
-def tail(path: Path, lines: int) -> str:
-    """Read the end of a text file.
-
-    Args:
-        path: File that may not exist yet.
-        lines: How many lines at most.
-    """
-    if not path.exists():
-        return ""
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return "".join(collections.deque(file, maxlen=lines))

@@ -5,7 +5,7 @@ import logging
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx
@@ -102,9 +102,13 @@ class Instance:
             ended.cancel()
             healthy.cancel()
 
-    def keep_running(self) -> None:
-        """From now on, restart the process when it dies or its liveness probe gives it up."""
-        self._keeper = asyncio.create_task(self._keep_running())
+    def keep_running(self, on_restart: Callable[[], None]) -> None:
+        """From now on, restart the process when it dies or its liveness probe gives it up.
+
+        Args:
+            on_restart: Told each time.
+        """
+        self._keeper = asyncio.create_task(self._keep_running(on_restart))
 
     async def send(self, request: httpx.Request) -> httpx.Response:
         """Let the process answer a request.
@@ -146,7 +150,7 @@ class Instance:
         self._listener.close()
         self._path.unlink(missing_ok=True)
 
-    async def _keep_running(self) -> None:
+    async def _keep_running(self, on_restart: Callable[[], None]) -> None:
         failures = 0
         while self._child is not None:
             started = time.monotonic()
@@ -155,6 +159,7 @@ class Instance:
             delay = back_off(failures)
             self._note(f"{reason}; it is started again in {delay:.1f} s")
             await asyncio.sleep(delay)
+            on_restart()
             await self.start()
 
     async def _wait_until_unwell(self, child: Child) -> str:

@@ -4,7 +4,8 @@ import asyncio
 import hmac
 import logging
 import random
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import httpx
@@ -13,7 +14,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route as PathRoute
 
-from amlocal.endpoints.deployment import Deployment, ProcessDied, RequestTimeout, Scoring, TooManyRequests
+from amlocal.endpoints.deployment import (
+    Deployment,
+    ProcessDied,
+    QueueTimeout,
+    RequestTimeout,
+    Scoring,
+    TooManyRequests,
+)
+from amlocal.endpoints.metrics import DeploymentMetrics, ServingMetrics
 from amlocal.endpoints.traffic import pick
 
 DEPLOYMENT_HEADER = "azureml-model-deployment"
@@ -74,15 +83,21 @@ class Router:
 
     def __init__(self, dice: random.Random | None = None) -> None:
         self.routes: dict[str, Route] = {}
+        self.metrics = ServingMetrics()
         self._dice = dice or random.Random()
         self._mirrored: set[asyncio.Task[None]] = set()
 
-    def application(self) -> Starlette:
-        """Build the application."""
+    def application(self, more: Sequence[PathRoute] = ()) -> Starlette:
+        """Build the application.
+
+        Args:
+            more: Further routes beside those of the endpoints.
+        """
         return Starlette(
             routes=[
                 PathRoute("/endpoints/{endpoint}/score", self._score, methods=["GET", "POST", "OPTIONS"]),
                 PathRoute("/endpoints/{endpoint}/swagger.json", self._swagger, methods=["GET"]),
+                *more,
             ],
             exception_handlers={Refusal: _answer_refusal},
         )
@@ -108,8 +123,23 @@ class Router:
         headers = [(key, value) for key, value in request.headers.items() if key not in NOT_FORWARDED]
         scoring = Scoring(request.method, path + query, headers, body)
         if pinned is None:
-            self._mirror(route, scoring)
-        return await _answer(name, route.deployments[name], scoring)
+            self._mirror(endpoint, route, scoring)
+        metrics = self.metrics.of(endpoint, name)
+        began = time.perf_counter()
+        status = 500
+        try:
+            with metrics.in_flight():
+                answer = await _answer(name, route.deployments[name], scoring)
+            status = answer.status_code
+            if status != httpx.codes.OK:
+                metrics.failed("ModelError")
+        except Refusal as refusal:
+            status = refusal.status
+            metrics.failed(refusal.code)
+            raise
+        finally:
+            metrics.answered(status, time.perf_counter() - began)
+        return answer
 
     def _choose(self, endpoint: str, route: Route, pinned: str | None) -> str:
         """Pick the deployment that answers."""
@@ -126,24 +156,26 @@ class Router:
             )
         return name
 
-    def _mirror(self, route: Route, scoring: Scoring) -> None:
+    def _mirror(self, endpoint: str, route: Route, scoring: Scoring) -> None:
         """Send a copy of some requests elsewhere; nobody waits for it and its answer is dropped."""
         name = pick(route.mirror_traffic, self._dice.random() * 100) if route.mirror_traffic else None
         if name is None or name not in route.deployments:
             return
-        task = asyncio.create_task(_send_and_forget(name, route.deployments[name], scoring))
+        metrics = self.metrics.of(endpoint, name)
+        task = asyncio.create_task(_send_and_forget(route.deployments[name], scoring, metrics))
         self._mirrored.add(task)
         task.add_done_callback(self._mirrored.discard)
 
 
-async def _send_and_forget(name: str, deployment: Deployment, scoring: Scoring) -> None:
+async def _send_and_forget(deployment: Deployment, scoring: Scoring, metrics: DeploymentMetrics) -> None:
+    failed = True
     try:
-        answer = await deployment.score(scoring)
-    except (TooManyRequests, RequestTimeout, ProcessDied) as error:
-        log.info("mirrored request to %s failed: %s", name, type(error).__name__)
-        return
-    if not answer.is_success:
-        log.info("mirrored request to %s was answered %d", name, answer.status_code)
+        with metrics.in_flight():
+            failed = not (await deployment.score(scoring)).is_success
+    except (TooManyRequests, QueueTimeout, RequestTimeout, ProcessDied) as error:
+        log.info("mirrored request to %s/%s failed: %s", metrics.endpoint, metrics.name, type(error).__name__)
+    finally:
+        metrics.mirrored(failed=failed)
 
 
 async def _answer(name: str, deployment: Deployment, scoring: Scoring) -> Response:
@@ -153,6 +185,11 @@ async def _answer(name: str, deployment: Deployment, scoring: Scoring) -> Respon
         answer = await deployment.score(scoring)
     except TooManyRequests:
         raise Refusal(429, "TooManyRequests", f"Deployment {name} has more requests than it may hold.", named) from None
+    except QueueTimeout:
+        waited = f"{(deployment.spec.max_queue_wait or 0) * 1000:.0f} ms"
+        raise Refusal(
+            503, "QueueWaitExceeded", f"A request waited for deployment {name} longer than {waited}.", named
+        ) from None
     except RequestTimeout:
         limit = f"{deployment.spec.request_timeout * 1000:.0f} ms"
         raise Refusal(408, "RequestTimeout", f"Deployment {name} did not answer within {limit}.", named) from None

@@ -89,12 +89,12 @@ class Serving:
             name: Its name.
         """
         route = self._router.routes.get(endpoint)
-        if route is None or name not in route.deployments:
-            return
-        deployment = route.deployments[name]
-        others = {other: kept for other, kept in route.deployments.items() if other != name}
-        self._router.routes[endpoint] = replace(route, deployments=others)
-        await self._retire(deployment)
+        if route is not None and name in route.deployments:
+            deployment = route.deployments[name]
+            others = {other: kept for other, kept in route.deployments.items() if other != name}
+            self._router.routes[endpoint] = replace(route, deployments=others)
+            await self._retire(deployment)
+        self._router.metrics.forget(endpoint, name)
 
     async def remove_endpoint(self, endpoint: str) -> None:
         """Stop an endpoint: it is not found from now on, and its deployments end after their last answers.
@@ -105,6 +105,8 @@ class Serving:
         route = self._router.routes.pop(endpoint, None)
         if route is not None:
             await asyncio.gather(*(self._retire(deployment) for deployment in route.deployments.values()))
+            for name in route.deployments:
+                self._router.metrics.forget(endpoint, name)
 
     async def close(self) -> None:
         """Stop all deployments without waiting for their requests."""
@@ -114,7 +116,9 @@ class Serving:
 
     def _make(self, spec: DeploymentSpec) -> Deployment:
         # Numbered rather than named: the path of a socket must not be longer than about 100 bytes.
-        deployment = Deployment(spec, self._sockets / str(next(self._numbers)), self._base, self._make_instance)
+        sockets = self._sockets / str(next(self._numbers))
+        on_restart = self._router.metrics.of(spec.endpoint, spec.name).restarted
+        deployment = Deployment(spec, sockets, self._base, on_restart, self._make_instance)
         self._live.add(deployment)
         return deployment
 

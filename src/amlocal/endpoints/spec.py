@@ -41,6 +41,7 @@ class DeploymentSpec:
         instance_count: Number of scoring processes.
         max_concurrent_requests_per_instance: Requests that one process is given at a time.
         request_timeout: Seconds a request may take, waiting included.
+        max_queue_wait: Seconds a request may wait for a process; ``None`` as long as it may take at all.
         liveness: When a running process is restarted.
         readiness: How long a starting process may take.
         log: File for what the processes print.
@@ -56,5 +57,6 @@ class DeploymentSpec:
     instance_count: int = 1
     max_concurrent_requests_per_instance: int = 1
     request_timeout: float = 5.0
+    max_queue_wait: float | None = None
     liveness: Probe = field(default_factory=Probe)
     readiness: Probe = field(default_factory=Probe)

@@ -24,6 +24,7 @@ class DeploymentRequest:
         instance_count: Number of scoring processes.
         max_concurrent_requests_per_instance: Requests that one process is given at a time.
         request_timeout: Seconds a request may take.
+        max_queue_wait: Seconds a request may wait for a process, if limited.
         liveness: When a running process is restarted.
         readiness: How long a starting process may take.
         instance_type: Size of virtual machine; of no meaning here.
@@ -37,6 +38,7 @@ class DeploymentRequest:
     instance_count: int
     max_concurrent_requests_per_instance: int
     request_timeout: float
+    max_queue_wait: float | None
     liveness: Probe
     readiness: Probe
     instance_type: str | None
@@ -62,6 +64,7 @@ def parse_deployment(body: Json) -> DeploymentRequest:
     timeout = _seconds(settings.get("requestTimeout"), 5.0)
     if not 0 < timeout <= MAX_REQUEST_TIMEOUT:
         raise bad_request(f"request_timeout_ms is {timeout * 1000:.0f}; expected 1 to 180000.")
+    waits = settings.get("maxQueueWait")
     return DeploymentRequest(
         model=_model_reference(properties.get("model")),
         code=code["codeId"],
@@ -75,6 +78,7 @@ def parse_deployment(body: Json) -> DeploymentRequest:
             settings.get("maxConcurrentRequestsPerInstance"), "max_concurrent_requests_per_instance"
         ),
         request_timeout=timeout,
+        max_queue_wait=None if waits is None else _seconds(waits, 0.0),
         liveness=_probe(properties.get("livenessProbe")),
         readiness=_probe(properties.get("readinessProbe")),
         instance_type=properties.get("instanceType"),

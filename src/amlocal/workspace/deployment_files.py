@@ -93,6 +93,7 @@ class DeploymentFiles:
             instance_count=wanted.instance_count,
             max_concurrent_requests_per_instance=wanted.max_concurrent_requests_per_instance,
             request_timeout=wanted.request_timeout,
+            max_queue_wait=wanted.max_queue_wait,
             liveness=wanted.liveness,
             readiness=wanted.readiness,
         )

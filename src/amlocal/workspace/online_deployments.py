@@ -7,8 +7,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from amlocal.endpoints.deployment import tail
 from amlocal.endpoints.instance import ProvisioningError
+from amlocal.endpoints.log_file import tail
+from amlocal.endpoints.metrics import ServingMetrics
 from amlocal.endpoints.serving import Serving
 from amlocal.workspace import names
 from amlocal.workspace.arm_shapes import arm_resource
@@ -42,6 +43,7 @@ class OnlineDeployments:
         endpoints: The endpoints they belong to.
         serving: Runs them.
         operations: Where long work is registered.
+        metrics: What they did.
     """
 
     store: Store
@@ -49,6 +51,7 @@ class OnlineDeployments:
     endpoints: OnlineEndpoints
     serving: Serving
     operations: Operations
+    metrics: ServingMetrics
 
     def routes(self) -> list[Route]:
         """Build the routes of ``onlineEndpoints/<endpoint>/deployments``."""
@@ -132,8 +135,10 @@ class OnlineDeployments:
     async def _get_logs(self, request: Request) -> Response:
         deployment = self._find(request)
         wanted = await request.json()
-        path = self.files.log(request.path_params["endpoint"], deployment.name)
-        return JSONResponse({"content": tail(path, int(wanted.get("tail") or LOG_LINES))})
+        endpoint = request.path_params["endpoint"]
+        printed = tail(self.files.log(endpoint, deployment.name), int(wanted.get("tail") or LOG_LINES))
+        summary = self.metrics.of(endpoint, deployment.name).summary()
+        return JSONResponse({"content": f"{printed}amlocal: {summary}\n"})
 
     async def _provision(self, endpoint: str, name: str, wanted: DeploymentRequest, body: Json) -> None:
         """Start a deployment; what ran under its name before goes on if that fails."""

@@ -70,9 +70,11 @@ async def running_services(
         operations = Operations(store, hold)
         endpoints = OnlineEndpoints(store, serving, operations, addresses.scoring_base_url, layout.deployments)
         files = DeploymentFiles(store, blobs, layout.models, layout.deployments)
-        deployments = OnlineDeployments(store, files, endpoints, serving, operations)
+        deployments = OnlineDeployments(store, files, endpoints, serving, operations, router.metrics)
         stack.push_async_callback(serving.close)
         stack.push_async_callback(operations.close)
         await deployments.restore()
         more = [*endpoints.routes(), *deployments.routes(), *operations.routes()]
-        yield Services(https_app(key, store, blobs, addresses.mlflow_uri, more), router.application())
+        yield Services(
+            https_app(key, store, blobs, addresses.mlflow_uri, more), router.application([router.metrics.route(key)])
+        )

@@ -13,7 +13,14 @@ from typing import Any
 import psutil
 import pytest
 
-from amlocal.endpoints.deployment import Deployment, ProcessDied, RequestTimeout, Scoring, TooManyRequests
+from amlocal.endpoints.deployment import (
+    Deployment,
+    ProcessDied,
+    QueueTimeout,
+    RequestTimeout,
+    Scoring,
+    TooManyRequests,
+)
 from amlocal.endpoints.environment import scoring_environment
 from amlocal.endpoints.instance import ProvisioningError, back_off
 from amlocal.endpoints.spec import DeploymentSpec
@@ -39,9 +46,18 @@ def scoring_processes() -> list[psutil.Process]:
     return [process for master in masters for process in [master, *master.children(recursive=True)]]
 
 
-def run_deployment(spec: DeploymentSpec, sockets: Path, test: Callable[[Deployment], Awaitable[Any]]) -> Any:
+def make(spec: DeploymentSpec, sockets: Path, on_restart: Callable[[], None] = lambda: None) -> Deployment:
+    return Deployment(spec, sockets, os.environ, on_restart)
+
+
+def run_deployment(
+    spec: DeploymentSpec,
+    sockets: Path,
+    test: Callable[[Deployment], Awaitable[Any]],
+    on_restart: Callable[[], None] = lambda: None,
+) -> Any:
     async def run() -> Any:
-        deployment = Deployment(spec, sockets, os.environ)
+        deployment = make(spec, sockets, on_restart)
         await deployment.start()
         try:
             return await test(deployment)
@@ -114,6 +130,19 @@ def test_a_request_that_takes_too_long_is_given_up(spec: DeploymentSpec, sockets
     run_deployment(replace(spec, request_timeout=0.3), sockets, test)
 
 
+def test_a_request_that_waits_too_long_for_its_turn_is_given_up(spec: DeploymentSpec, sockets: Path) -> None:
+    async def test(deployment: Deployment) -> Any:
+        held = asyncio.create_task(score(deployment, sleep=0.4))
+        await asyncio.sleep(0.05)
+        with pytest.raises(QueueTimeout):
+            await score(deployment)
+        return await held, await score(deployment)  # the place of the one that was given up is free again
+
+    held, later = run_deployment(replace(spec, max_queue_wait=0.1), sockets, test)
+    assert held["echo"] == {"sleep": 0.4}
+    assert later["echo"] == {}
+
+
 def test_draining_waits_for_the_last_answer(spec: DeploymentSpec, sockets: Path) -> None:
     async def test(deployment: Deployment) -> bool:
         last = asyncio.create_task(score(deployment, sleep=0.3))
@@ -128,7 +157,7 @@ def test_a_script_that_cannot_load_fails_with_its_log(spec: DeploymentSpec, sock
     broken = replace(spec, environment_variables={"FAIL_INIT": "1"})
 
     async def run() -> None:
-        await Deployment(broken, sockets, os.environ).start()
+        await make(broken, sockets).start()
 
     with pytest.raises(ProvisioningError, match="last lines of its log") as caught:
         asyncio.run(run())
@@ -145,7 +174,7 @@ def test_a_silent_script_fails_within_its_readiness_probe(spec: DeploymentSpec, 
     probe = replace(spec.readiness, initial_delay=0.5, period=0.1, failure_threshold=5)
 
     async def run() -> None:
-        await Deployment(replace(spec, app_root=folder, readiness=probe), sockets, os.environ).start()
+        await make(replace(spec, app_root=folder, readiness=probe), sockets).start()
 
     with pytest.raises(ProvisioningError, match="did not answer healthy within 1 s"):
         asyncio.run(run())
@@ -159,9 +188,11 @@ def test_a_dead_process_is_started_again_and_requests_wait_for_it(spec: Deployme
         await asyncio.sleep(0.2)
         return before, await score(deployment)
 
-    before, after = run_deployment(spec, sockets, test)
+    restarts: list[None] = []
+    before, after = run_deployment(spec, sockets, test, lambda: restarts.append(None))
     assert before["pid"] != after["pid"]
     assert "started again in 0.5 s" in spec.log.read_text()
+    assert len(restarts) == 1
 
 
 def test_a_request_whose_worker_dies_fails_alone(spec: DeploymentSpec, sockets: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from amlocal.endpoints.deployment import ProcessDied, RequestTimeout, Scoring, TooManyRequests
+from amlocal.endpoints.deployment import ProcessDied, QueueTimeout, RequestTimeout, Scoring, TooManyRequests
 from amlocal.endpoints.router import BODY_LIMIT, Route, Router
 from amlocal.endpoints.spec import DeploymentSpec
 
@@ -113,7 +113,10 @@ def test_missing_traffic_deployment_and_endpoint_are_told_apart() -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "EndpointNotFound")
 
 
-@pytest.mark.parametrize(("error", "status"), [(TooManyRequests(), 429), (RequestTimeout(), 408), (ProcessDied(), 503)])
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(TooManyRequests(), 429), (RequestTimeout(), 408), (QueueTimeout(), 503), (ProcessDied(), 503)],
+)
 def test_failures_have_azures_statuses(error: Exception, status: int) -> None:
     answer = ask(make_router({"blue": StandIn(error=error)}, {"blue": 100}))
     assert answer.status_code == status
@@ -150,6 +153,10 @@ def test_mirrored_requests_do_not_delay_the_live_answer() -> None:
     assert statuses == [200] * 60
     assert 15 <= len(green.asked) <= 45
     assert took < 0.5
+    copies = len(green.asked)
+    assert f"mirrored {copies} (failed {copies})" in router.metrics.of("chat", "green").summary()
+    assert "requests 0; errors 0" in router.metrics.of("chat", "green").summary()
+    assert "requests 60 (2xx 60); errors 0" in router.metrics.of("chat", "blue").summary()
 
 
 def test_a_route_that_changes_while_the_body_comes_in_is_seen() -> None:

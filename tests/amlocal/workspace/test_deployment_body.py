@@ -21,6 +21,7 @@ def test_defaults_are_azures() -> None:
         1,
         5.0,
     )
+    assert request.max_queue_wait is None
     assert (request.readiness.period, request.readiness.failure_threshold) == (10.0, 30)
 
 
@@ -28,12 +29,17 @@ def test_settings_are_read() -> None:
     request = parse_deployment(
         body(
             model={"assetId": "m:1"},
-            requestSettings={"requestTimeout": "PT1M30.5S", "maxConcurrentRequestsPerInstance": 4},
+            requestSettings={
+                "requestTimeout": "PT1M30.5S",
+                "maxConcurrentRequestsPerInstance": 4,
+                "maxQueueWait": "PT0.25S",
+            },
             readinessProbe={"initialDelay": "PT1S", "period": "PT2S", "timeout": "PT3S", "failureThreshold": 4},
         )
     )
     assert request.model == "m:1"
     assert (request.request_timeout, request.max_concurrent_requests_per_instance) == (90.5, 4)
+    assert request.max_queue_wait == 0.25
     assert request.readiness.patience == 9.0
 
 

@@ -186,7 +186,7 @@ def test_keys_open_one_endpoint_until_they_are_replaced(ml_client: MLClient, end
     assert [status(keys.primary_key), status(keys.secondary_key)] == [401, 200]
 
 
-def test_too_many_and_too_slow_requests(ml_client: MLClient, endpoint: str) -> None:
+def test_too_many_and_too_slow_requests(ml_client: MLClient, endpoint: str, workspace: WorkspaceConnection) -> None:
     settings = OnlineRequestSettings(request_timeout_ms=700, max_concurrent_requests_per_instance=1)
     deploy(ml_client, endpoint, "blue", request_settings=settings)
     set_traffic(ml_client, endpoint, blue=100)
@@ -202,6 +202,16 @@ def test_too_many_and_too_slow_requests(ml_client: MLClient, endpoint: str) -> N
     assert status(1.5) == 408
     time.sleep(1)
     assert score(ml_client, endpoint, fail=True).status_code == 424
+
+    # The same figures by both ways.
+    logs = ml_client.online_deployments.get_logs("blue", endpoint, lines=5)
+    assert "requests 6 (2xx 2, 4xx 4); errors 4 (ModelError 1, RequestTimeout 1, TooManyRequests 2)" in logs
+    address = workspace.scoring_base_url + "/metrics"
+    assert requests.get(address, headers=headers, timeout=10).status_code == 401  # an endpoint's key is not enough
+    metrics = requests.get(address, headers={"Authorization": f"Bearer {workspace.key}"}, timeout=10).text
+    labels = f'deployment="blue",endpoint="{endpoint}"'
+    assert f'amlocal_requests_total{{{labels},status_class="4xx"}} 4.0' in metrics
+    assert f'amlocal_request_errors_total{{{labels},reason="TooManyRequests"}} 2.0' in metrics
 
 
 def test_deployments_share_one_copy_of_the_model(
