@@ -84,12 +84,18 @@ chaos: setup ## Kill amlocal and its steps at a hundred random points
 mutants: setup ## Plant bugs into the gate and see that the tests notice each
 	$(BIN)/python benchmarks/mutants.py
 
-lint: setup ## Check style, types and YAML
+lint: setup ## Check style, types, YAML and workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/yamllint --strict .
 	$(BIN)/amlocal lint --strict --exclude tests
+	$(BIN)/zizmor --offline --no-progress --quiet .github
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/python .github/scripts/shellcheck_blocks.py
+	@if command -v actionlint >/dev/null; then actionlint; fi
 
 format: setup ## Format the code
 	$(BIN)/ruff format .

@@ -1,0 +1,100 @@
+"""What came of a training job: whether its model was promoted, and which version a reviewer is asked about.
+
+Example:
+    python candidate.py --job job --candidate candidate   # after training: outputs, summary, files to keep
+    python candidate.py --candidate candidate             # before the approval: a promoted one, or it fails
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from runner import fail, write_outputs, write_summary
+
+REGISTRATION = "registration.json"
+REPORT = "report.md"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
+VERSION = re.compile(r"[0-9]+")
+DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class CandidateError(Exception):
+    """The files do not say what they have to."""
+
+
+def keep(job: Path, candidate: Path) -> None:
+    """Copy registration.json, report.md and report.html out of a job's downloaded outputs.
+
+    Raises:
+        CandidateError: one of them is not there.
+    """
+    candidate.mkdir(parents=True)
+    outputs = job / "named-outputs"
+    # A file output may be downloaded under the output's name, its own, or in a folder.
+    files = [path for path in (outputs / "registration").rglob("*") if path.is_file()]
+    if len(files) != 1:
+        raise CandidateError(f"{outputs / 'registration'}: expected one file, found {len(files)}")
+    shutil.copyfile(files[0], candidate / REGISTRATION)
+    for name in (REPORT, "report.html"):
+        found = [path for path in (outputs / "evaluation").rglob(name) if path.is_file()]
+        if len(found) != 1:
+            raise CandidateError(f"{outputs / 'evaluation'}: expected one {name}, found {len(found)}")
+        shutil.copyfile(found[0], candidate / name)
+
+
+def read(candidate: Path) -> dict[str, str]:
+    """Return what later steps need to know, with every value checked: they go into command lines.
+
+    Raises:
+        CandidateError: registration.json is missing, broken, or names no exact version.
+    """
+    path = candidate / REGISTRATION
+    try:
+        registration: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CandidateError(f"{path}: {error}") from None
+    if registration.get("registered") is False:
+        return {"promoted": "false"}
+    model = registration.get("model") or {}
+    values = {
+        "model_name": (NAME, model.get("name")),
+        "model_version": (VERSION, model.get("version")),
+        "verdict_sha256": (DIGEST, registration.get("verdict_sha256")),
+    }
+    for name, (pattern, value) in values.items():
+        if not isinstance(value, str) or pattern.fullmatch(value) is None:
+            raise CandidateError(f"{path}: {name} is {value!r}; expected {pattern.pattern}")
+    return {"promoted": "true", **{name: value for name, (_, value) in values.items()}}
+
+
+def main(argv: list[str]) -> int:
+    """Run the command line; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--candidate", type=Path, required=True, help="folder with registration.json and report.md")
+    parser.add_argument("--job", type=Path, help="fill that folder from the outputs that were downloaded to this one")
+    arguments = parser.parse_args(argv)
+    try:
+        if arguments.job is not None:
+            keep(arguments.job, arguments.candidate)
+        outputs = read(arguments.candidate)
+        report = (arguments.candidate / REPORT).read_text(encoding="utf-8")
+    except (CandidateError, OSError) as error:
+        return fail(str(error))
+    if arguments.job is None and outputs["promoted"] != "true":
+        return fail("the gate did not promote this model; there is nothing to approve")
+    write_outputs(outputs)
+    if arguments.job is None:
+        version = f"{outputs['model_name']}, version {outputs['model_version']}"
+        endpoint = os.environ.get("ENDPOINT_NAME") or "the endpoint"
+        write_summary(f"# Approve {version}?\n\nIt would serve at `{endpoint}`. Verdict `{outputs['verdict_sha256']}`.")
+    write_summary(report)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
