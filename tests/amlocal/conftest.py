@@ -1,5 +1,5 @@
 """The workspace fixtures, for all tests of amlocal."""
 
-from amlocal.testing import client_environment, ml_client, workspace
+from amlocal.testing import client_environment, in_process_client, in_process_workspace, ml_client, workspace
 
-__all__ = ["client_environment", "ml_client", "workspace"]
+__all__ = ["client_environment", "in_process_client", "in_process_workspace", "ml_client", "workspace"]

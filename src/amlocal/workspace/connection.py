@@ -45,11 +45,8 @@ class WorkspaceConnection:
                 Default: this process's.
         """
         base = os.environ if base is None else base
-        metadata = f"https://{names.MANAGEMENT_HOST}/metadata/endpoints?api-version=2022-09-01"
         direct = _extend_no_proxy(base.get("NO_PROXY") or base.get("no_proxy") or "")
-        return {
-            "ARM_CLOUD_METADATA_URL": metadata,
-            "AZUREML_CURRENT_CLOUD": names.CLOUD,
+        return cloud_environment(self.key, self.mlflow_tracking_uri) | {
             "REQUESTS_CA_BUNDLE": str(self.ca_bundle),
             "SSL_CERT_FILE": str(self.ca_bundle),
             "CURL_CA_BUNDLE": str(self.ca_bundle),
@@ -57,20 +54,33 @@ class WorkspaceConnection:
             "https_proxy": self.proxy_url,
             "NO_PROXY": direct,
             "no_proxy": direct,
-            # What azure-identity looks for on an Azure ML compute.
-            "MSI_ENDPOINT": f"https://{names.IDENTITY_HOST}/msi/token",
-            "MSI_SECRET": self.key,
-            # The on-behalf-of credential sends no secret, so the address has to carry it.
-            "OBO_ENDPOINT": f"https://{names.IDENTITY_HOST}/obo/{self.key}/token",
-            "AZUREML_ARM_SUBSCRIPTION": self.subscription_id,
-            "AZUREML_ARM_RESOURCEGROUP": self.resource_group,
-            "AZUREML_ARM_WORKSPACE_NAME": self.workspace_name,
-            "AZUREML_WORKSPACE_ID": names.TENANT_ID,
-            "MLFLOW_TRACKING_URI": self.mlflow_tracking_uri,
-            "MLFLOW_TRACKING_TOKEN": self.key,
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "DO_NOT_TRACK": "true",
         }
+
+
+def cloud_environment(key: str, mlflow_tracking_uri: str) -> dict[str, str]:
+    """Return the variables that tell clients which cloud and workspace are meant, however they get there.
+
+    Args:
+        key: The workspace's secret.
+        mlflow_tracking_uri: Where runs are tracked.
+    """
+    return {
+        "ARM_CLOUD_METADATA_URL": f"https://{names.MANAGEMENT_HOST}/metadata/endpoints?api-version=2022-09-01",
+        "AZUREML_CURRENT_CLOUD": names.CLOUD,
+        # What azure-identity looks for on an Azure ML compute.
+        "MSI_ENDPOINT": f"https://{names.IDENTITY_HOST}/msi/token",
+        "MSI_SECRET": key,
+        # The on-behalf-of credential sends no secret, so the address has to carry it.
+        "OBO_ENDPOINT": f"https://{names.IDENTITY_HOST}/obo/{key}/token",
+        "AZUREML_ARM_SUBSCRIPTION": names.SUBSCRIPTION_ID,
+        "AZUREML_ARM_RESOURCEGROUP": names.RESOURCE_GROUP,
+        "AZUREML_ARM_WORKSPACE_NAME": names.WORKSPACE_NAME,
+        "AZUREML_WORKSPACE_ID": names.TENANT_ID,
+        "MLFLOW_TRACKING_URI": mlflow_tracking_uri,
+        "MLFLOW_TRACKING_TOKEN": key,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+    }
 
 
 def _extend_no_proxy(value: str) -> str:

@@ -1,7 +1,4 @@
-"""Pytest fixtures for code that talks to Azure ML: the workspace of this machine, without a way out of it.
-
-Use them by importing their names into a ``conftest.py``.
-"""
+"""Pytest fixtures with a workspace of its own processes, which child processes can reach too."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from amlocal.testing.in_process import make_client
 from amlocal.workspace import lifecycle
 from amlocal.workspace.connection import WorkspaceConnection
 
@@ -51,15 +49,7 @@ def client_environment(workspace: WorkspaceConnection, monkeypatch: pytest.Monke
 @pytest.fixture
 def ml_client(client_environment: WorkspaceConnection) -> MLClient:
     """Azure's client, with the credential that cloud code uses."""
-    from azure.ai.ml import MLClient
-    from azure.identity import DefaultAzureCredential
-
-    return MLClient(
-        DefaultAzureCredential(),
-        client_environment.subscription_id,
-        client_environment.resource_group,
-        client_environment.workspace_name,
-    )
+    return make_client()
 
 
 def processes_of(home: Path) -> list[psutil.Process]:
