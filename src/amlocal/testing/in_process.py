@@ -1,0 +1,162 @@
+"""A workspace inside the process that tests it: the same applications, no sockets, no child processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from amlocal.testing.faults import BLOB, Answer, Call, Faults
+from amlocal.testing.holds import CURRENT_CALL, Holds
+from amlocal.testing.scoring import ScoringScripts, ScriptedInstance
+from amlocal.testing.transports import Request, Wire, intercepted
+from amlocal.workspace import names
+from amlocal.workspace.connection import cloud_environment
+from amlocal.workspace.layout import Layout
+
+if TYPE_CHECKING:
+    from azure.ai.ml import MLClient
+    from starlette.types import ASGIApp
+
+    from amlocal.workspace.services import Services
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+SCORING_HOST = f"scoring.{names.DOMAIN}"
+PARTIES = {
+    names.MANAGEMENT_HOST: "management",
+    names.IDENTITY_HOST: "identity",
+    names.BLOB_HOST: BLOB,
+    SCORING_HOST: "scoring",
+}
+
+
+@dataclass(frozen=True)
+class InProcessWorkspace:
+    """A workspace in this process; Azure's clients that run here reach it, and nothing beyond it.
+
+    Attributes:
+        home: The ``--home`` folder that holds its state.
+        faults: Strikes calls of the clients, and records them.
+        deployments: Says what deployments answer.
+        operations: Makes long-running operations slow.
+        environment: The variables that are set meanwhile.
+    """
+
+    home: Path
+    faults: Faults
+    deployments: ScoringScripts
+    operations: Holds
+    environment: dict[str, str]
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls so far; see :attr:`Faults.calls`."""
+        return self.faults.calls
+
+    def client(self) -> MLClient:
+        """Make Azure's client, with the credential that cloud code uses."""
+        return make_client()
+
+
+def make_client() -> MLClient:
+    """Make Azure's client for the workspace of this machine, with the credential that cloud code uses."""
+    from azure.ai.ml import MLClient
+    from azure.identity import DefaultAzureCredential
+
+    return MLClient(DefaultAzureCredential(), names.SUBSCRIPTION_ID, names.RESOURCE_GROUP, names.WORKSPACE_NAME)
+
+
+@contextlib.contextmanager
+def in_process(home: Path) -> Iterator[InProcessWorkspace]:
+    """Run a workspace in this process, and point the clients in it there, while the context lasts.
+
+    Requests of ``requests`` (and so of azure-ai-ml, azure-storage-blob, azure-identity), ``httpx`` and ``urllib`` to
+    the workspace's host names are answered by its applications in a thread; to other hosts than this machine they are
+    refused. Waits of Azure's clients, between polls and between retries, take no time. MLflow keeps its runs in a
+    database in the workspace's folder, without a server.
+
+    Args:
+        home: Folder for its state, which another one may have left.
+    """
+    from amlocal.endpoints.serving import Serving
+    from amlocal.workspace.services import Addresses, running_services
+
+    layout = Layout(home.resolve())
+    layout.create()
+    key = secrets.token_urlsafe(32)
+    mlflow_uri = f"sqlite:///{layout.mlflow / 'mlflow.db'}"
+    environment = cloud_environment(key, mlflow_uri) | {
+        # Without a server, this is where MLflow learns where artifacts belong.
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": (layout.mlflow / "artifacts").as_uri()
+    }
+    faults, scripts, holds = Faults(), ScoringScripts(), Holds()
+    with running_loop() as run, pytest.MonkeyPatch.context() as patch:
+        services = running_services(
+            layout,
+            key,
+            Addresses(mlflow_uri, f"http://{SCORING_HOST}"),
+            lambda router: Serving(
+                router, layout.socket_folder(), {}, lambda spec, _path, _base: ScriptedInstance(spec, scripts)
+            ),
+            holds.hold,
+        )
+        applications = run(services.__aenter__())
+
+        def perform(call: Call, request: Request) -> Answer:
+            return run(_answer(applications, holds, call, request))
+
+        wire = Wire(faults, PARTIES, perform, refuse_others=True)
+        try:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            with intercepted(wire):
+                yield InProcessWorkspace(layout.home, faults, scripts, holds, environment)
+        finally:
+            run(services.__aexit__(None, None, None))
+
+
+@pytest.fixture
+def in_process_workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessWorkspace]:
+    """A fresh workspace in this process, in a temporary folder."""
+    with in_process(tmp_path_factory.mktemp("workspace")) as workspace:
+        yield workspace
+
+
+@pytest.fixture
+def in_process_client(in_process_workspace: InProcessWorkspace) -> MLClient:
+    """Azure's client, with the credential that cloud code uses, of ``in_process_workspace``."""
+    return in_process_workspace.client()
+
+
+@contextlib.contextmanager
+def running_loop() -> Iterator[Run]:
+    """Run an event loop in a thread while the context lasts; gives a function that runs a coroutine there."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="amlocal workspace", daemon=True)
+    thread.start()
+    try:
+        yield lambda coroutine: asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _answer(services: Services, holds: Holds, call: Call, request: Request) -> Answer:
+    """Let the application that a request is for answer it."""
+    import httpx
+
+    CURRENT_CALL.set(call)
+    sent = httpx.Request(request.method, request.url, headers=request.headers, content=request.body)
+    app: ASGIApp = services.scoring if sent.url.host == SCORING_HOST else services.https
+    received = await httpx.ASGITransport(app).handle_async_request(sent)
+    body = await received.aread()
+    holds.asked(call)
+    return Answer(received.status_code, list(received.headers.multi_items()), body)

@@ -1,0 +1,167 @@
+"""The workspace in this process: the real client, answers that the test gives, faults at any call."""
+
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import requests
+from azure.ai.ml import MLClient
+from azure.ai.ml.entities import (
+    CodeConfiguration,
+    ManagedOnlineDeployment,
+    ManagedOnlineEndpoint,
+    Model,
+    OnlineRequestSettings,
+)
+from azure.core.exceptions import HttpResponseError, ResourceExistsError
+
+from amlocal.testing import InProcessWorkspace, ProcessKilled, ScoringAnswer, ScoringProcessDied, in_process
+
+ECHO = Path(__file__).parents[1] / "endpoints" / "fixtures" / "echo"
+
+
+@pytest.fixture
+def endpoint(in_process_client: MLClient, in_process_workspace: InProcessWorkspace, tmp_path: Path) -> str:
+    """An endpoint without deployments, and two versions of a model, which answer with their number."""
+    for version in ("1", "2"):
+        (tmp_path / "model").mkdir(exist_ok=True)
+        (tmp_path / "model" / "weights").write_text(version)
+        in_process_client.models.create_or_update(Model(name="greeter", path=str(tmp_path / "model")))
+        in_process_workspace.deployments.answer_with(lambda _, v=version: {"from": v}, model=f"greeter:{version}")
+    in_process_client.online_endpoints.begin_create_or_update(ManagedOnlineEndpoint(name="greet")).result()
+    return "greet"
+
+
+def deploy(client: MLClient, colour: str, version: str = "1", **more: object) -> ManagedOnlineDeployment:
+    return client.online_deployments.begin_create_or_update(
+        ManagedOnlineDeployment(
+            name=colour,
+            endpoint_name="greet",
+            model=f"greeter:{version}",
+            code_configuration=CodeConfiguration(code=str(ECHO), scoring_script="score.py"),
+            environment="azureml://registries/azureml/environments/any/versions/1",
+            instance_type="Standard_DS3_v2",
+            instance_count=1,
+            **more,
+        )
+    ).result()
+
+
+def set_traffic(client: MLClient, mirror: dict[str, int] | None = None, **traffic: int) -> None:
+    entity = client.online_endpoints.get("greet")
+    entity.traffic, entity.mirror_traffic = traffic, mirror or {}
+    client.online_endpoints.begin_create_or_update(entity).result()
+
+
+def score(client: MLClient, pinned: str | None = None) -> requests.Response:
+    key = client.online_endpoints.get_keys("greet").primary_key
+    headers = {"Authorization": f"Bearer {key}", **({"azureml-model-deployment": pinned} if pinned else {})}
+    return requests.post(client.online_endpoints.get("greet").scoring_uri, json={}, headers=headers, timeout=5)
+
+
+def test_it_starts_fast_without_sockets_and_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with in_process(tmp_path / "first") as workspace:
+        # What is imported, and asked of the machine, once in a process does not count.
+        workspace.client().workspaces.get("local")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a socket or process")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    began = time.perf_counter()
+    with in_process(tmp_path / "home") as workspace:
+        assert time.perf_counter() - began < 1
+        assert workspace.client().workspaces.get("local").location == "local"
+        (tmp_path / "model").write_text("weights")
+        workspace.client().models.create_or_update(Model(name="kept", path=str(tmp_path / "model")))
+    with in_process(tmp_path / "home") as workspace:
+        assert workspace.client().models.get("kept", "1").version == "1"
+
+
+def test_a_rollout(in_process_client: MLClient, endpoint: str) -> None:
+    deploy(in_process_client, "blue")
+    set_traffic(in_process_client, blue=100)
+    deploy(in_process_client, "green", "2")
+    assert score(in_process_client).json() == {"from": "1"}
+    assert score(in_process_client, "green").json() == {"from": "2"}
+    set_traffic(in_process_client, blue=50, green=50)
+    assert {score(in_process_client).json()["from"] for _ in range(30)} == {"1", "2"}
+    set_traffic(in_process_client, green=100)
+    in_process_client.online_deployments.begin_delete("blue", endpoint).result()
+    assert {score(in_process_client).json()["from"] for _ in range(5)} == {"2"}
+
+
+def test_the_router_is_the_real_one(
+    in_process_client: MLClient, in_process_workspace: InProcessWorkspace, endpoint: str
+) -> None:
+    seen = []
+    in_process_workspace.deployments.answer_with(lambda request: seen.append(request.model), deployment="greet/green")
+    deploy(in_process_client, "blue", request_settings=OnlineRequestSettings(request_timeout_ms=2000))
+    deploy(in_process_client, "green", "2")
+    set_traffic(in_process_client, {"green": 50}, blue=100)
+    uri = in_process_client.online_endpoints.get(endpoint).scoring_uri
+    assert requests.post(uri, json={}, timeout=5).status_code == 401
+    for _ in range(30):
+        assert score(in_process_client).json() == {"from": "1"}
+    assert 0 < len(seen) < 30
+    for answer, status in (({"status": 500}, 424), ({"seconds": 2.5}, 408), ({"seconds": 0.01}, 200)):
+        in_process_workspace.deployments.answer_with(lambda _, a=answer: ScoringAnswer(**a), deployment="blue")
+        assert score(in_process_client).status_code == status
+
+    def die(_: object) -> None:
+        raise ScoringProcessDied
+
+    in_process_workspace.deployments.answer_with(die, deployment="blue")
+    assert score(in_process_client).status_code == 503
+
+
+def test_a_deployment_that_fails_to_provision(
+    in_process_client: MLClient, in_process_workspace: InProcessWorkspace, endpoint: str
+) -> None:
+    in_process_workspace.deployments.fail_provisioning("green", "CUDA out of memory")
+    with pytest.raises(HttpResponseError, match="CUDA out of memory"):
+        deploy(in_process_client, "green")
+    assert in_process_client.online_deployments.get("green", endpoint).provisioning_state == "Failed"
+    assert "CUDA out of memory" in in_process_client.online_deployments.get_logs("green", endpoint, lines=20)
+    deploy(in_process_client, "green")
+    assert in_process_client.online_deployments.get("green", endpoint).provisioning_state == "Succeeded"
+
+
+def test_a_slow_deployment_is_in_transition_meanwhile(
+    in_process_client: MLClient, in_process_workspace: InProcessWorkspace, endpoint: str
+) -> None:
+    in_process_workspace.operations.slow("PUT …/deployments/blue", polls=3)
+    in_process_workspace.faults.kill("GET …/operations/*", skip=1)
+    with pytest.raises(ProcessKilled):
+        deploy(in_process_client, "blue")
+    in_process_workspace.faults.clear()
+    assert in_process_client.online_deployments.get("blue", endpoint).provisioning_state == "Creating"
+    with pytest.raises(ResourceExistsError, match="in state Creating"):
+        in_process_client.online_deployments.begin_delete("blue", endpoint)
+    states = []
+    while "Succeeded" not in states and len(states) < 500:
+        states.append(in_process_client.online_deployments.get("blue", endpoint).provisioning_state)
+    assert states[-1] == "Succeeded"
+
+
+def test_a_model_without_answers_cannot_be_deployed(in_process_client: MLClient, tmp_path: Path) -> None:
+    (tmp_path / "weights").write_text("1")
+    in_process_client.models.create_or_update(Model(name="greeter", path=str(tmp_path / "weights")))
+    in_process_client.online_endpoints.begin_create_or_update(ManagedOnlineEndpoint(name="greet")).result()
+    with pytest.raises(HttpResponseError, match=r"greet/blue with model greeter:1; call answer_with"):
+        deploy(in_process_client, "blue")
+
+
+def test_mlflow_keeps_runs_in_the_folder(in_process_workspace: InProcessWorkspace) -> None:
+    import mlflow
+
+    mlflow.set_tracking_uri(None)
+    with mlflow.start_run(experiment_id="0") as run:
+        mlflow.log_metric("score", 0.5)
+        mlflow.log_text("x", "note.txt")
+    assert mlflow.get_run(run.info.run_id).data.metrics == {"score": 0.5}
+    assert [path.name for path in in_process_workspace.home.rglob("note.txt")] == ["note.txt"]
