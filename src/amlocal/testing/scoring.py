@@ -135,7 +135,7 @@ class ScriptedInstance:
                 file.write(f"{reason}\n")
             raise ProvisioningError(reason)
 
-    def keep_running(self) -> None:
+    def keep_running(self, on_restart: Callable[[], None]) -> None:
         """Nothing to watch."""
 
     def build_request(self, method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> httpx.Request:
