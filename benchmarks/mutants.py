@@ -22,19 +22,20 @@ ROOT = Path(__file__).parents[1]
 COPIED = ("src/finetune", "components", "endpoints", "tests/finetune", "tests/components")
 COPIED_FILES = ("pyproject.toml", "tests/conftest.py", "tests/support.py")
 GATE, POLICY, VERDICT = "src/finetune/gate.py", "src/finetune/policy.py", "src/finetune/verdict.py"
-COMPARISON, EVALUATION = "src/finetune/comparison.py", "src/finetune/evaluation.py"
+COMPARISON, ANSWERS = "src/finetune/comparison.py", "src/finetune/answers.py"
+MEASUREMENT = "src/finetune/measurement.py"
 SPLITS, METRICS = "src/finetune/data/splits.py", "src/finetune/metrics/classification.py"
-EVALUATE, REGISTER = "components/evaluate/evaluate.py", "components/register/register.py"
+REGISTER = "components/register/register.py"
 DEPLOY = "components/deploy/deploy.py"
 GUARDS = {
     GATE: "tests/finetune/test_gate.py",
     POLICY: "tests/finetune/test_policy.py",
     VERDICT: "tests/finetune/test_verdict.py",
     COMPARISON: "tests/finetune/test_comparison.py",
-    EVALUATION: "tests/finetune/test_evaluation.py",
+    ANSWERS: "tests/finetune/test_answers.py",
+    MEASUREMENT: "tests/components/test_evaluate.py tests/components/test_register.py",
     SPLITS: "tests/finetune/data/test_splits.py",
     METRICS: "tests/finetune/metrics",
-    EVALUATE: "tests/components/test_evaluate.py",
     REGISTER: "tests/components/test_register.py",
     DEPLOY: "tests/components/test_deploy.py",
 }
@@ -94,15 +95,25 @@ MUTANTS = (
     Mutant("a champion that was overtaken", DEPLOY, "if target.compared and now not in", "if False and now not in"),
     Mutant("a longer life in the registration", DEPLOY, "if target.valid_until not in (None, tags.get(VALID_UNTIL_TAG)):", "if False:"),
     Mutant("a champion that was measured is hidden", VERDICT, "if (CHAMPION in measured) != usable or", "if"),
-    Mutant("the models are resampled apart", COMPARISON, "new - old\n\n\ndef compare", "old - new\n\n\ndef compare"),
+    Mutant("the models are resampled apart", COMPARISON, "new - old\n\n\ndef measured", "old - new\n\n\ndef measured"),
     Mutant("one end of the interval", COMPARISON, "[(1 - confidence) / 2, (1 + confidence) / 2]", "[1 - confidence, (1 + confidence) / 2]"),
     Mutant("draws without the metric count", COMPARISON, ">= 0.9 * RESAMPLES", ">= 0"),
     Mutant("McNemar counts all rows", COMPARISON, "stats.binomtest(gained, gained + lost)", "stats.binomtest(gained, len(new))"),
-    Mutant("rows seen in train are measured", EVALUATION, "kept = frame[~seen]", "kept = frame[seen | ~seen]"),
-    Mutant("marks of seen rows are believed", EVALUATION, "if counts != expected_counts:", "if False:"),
+    Mutant("rows seen in train are measured", ANSWERS, "kept = frame[~seen]", "kept = frame[seen | ~seen]"),
+    Mutant("marks of seen rows are believed", ANSWERS, "if counts != expected_counts:", "if False:"),
     Mutant("copies but for case go unnoticed", SPLITS, ".casefold()", ""),
     Mutant("an AUC without all labels", METRICS, 'return float("nan")', "return 1.0"),
-    Mutant("the champion is measured as challenger", EVALUATE, "challenger.predictions.probabilities, old.probabilities)", "old.probabilities, challenger.predictions.probabilities)"),
+    Mutant("the champion is measured as challenger", MEASUREMENT, "Answers(labels, true, new, old)", "Answers(labels, true, old, new)"),
+    Mutant("a label that nobody measured passes", GATE, "if rows.labels_without_rows:", "if False:"),
+    Mutant("an endpoint that was not asked serves nothing", GATE, "if found.endpoint is None:", "if found.endpoint is not None:"),
+    Mutant("a label that lost its rows goes unnoticed", ANSWERS, "if label not in set(kept[LABEL])", "if label not in set(frame[LABEL])"),
+    Mutant("figures that do not follow from the answers", MEASUREMENT, "rel_tol=_TOLERANCE, abs_tol=_TOLERANCE", "abs_tol=9.0"),
+    Mutant("a figure that was taken out", MEASUREMENT, "sorted({*found, *expected})", "sorted({*found} & {*expected})"),
+    Mutant("answers to other rows", MEASUREMENT, " or not answered[columns].equals(asked.reset_index(drop=True))", ""),
+    Mutant("answers that are not the most probable", MEASUREMENT, "if not (best == answered[model].to_numpy()).all():", "if False:"),
+    Mutant("probabilities that are none", MEASUREMENT, "or not np.allclose(sums, 1, atol=_TOLERANCE)", ""),
+    Mutant("half of F1", METRICS, "f1 = 2 * right", "f1 = right"),
+    Mutant("figures are believed", REGISTER, "    check_measured(evaluation, Path(arguments.dataset), manifest, model, policy)\n", ""),
     Mutant("a rejected model is registered", REGISTER, 'if not verdict["promoted"]:', "if False:"),
     Mutant("the verdict is not worked out again", REGISTER, "verdict = verify_verdict(evaluation, digest, test_sha256, policy, policy_path, datetime.now(UTC))", 'verdict = read_json(evaluation / VERDICT_FILE, "the verdict")'),
     Mutant("latest is a version", DEPLOY, "if not target.model.version.isdecimal():", "if False:"),
@@ -141,7 +152,7 @@ def survives(mutant: Mutant, folder: Path) -> bool:
 def run_tests(folder: Path, tests: str) -> subprocess.CompletedProcess[str]:
     """Run tests in a copy of the sources, up to the first failure."""
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", tests],
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests.split()],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,

@@ -11,51 +11,35 @@ Example:
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import mlflow
-import numpy as np
 from azure.core.exceptions import AzureError
+from mlflow.entities import Run
 
-from finetune.comparison import Answers, compare, compare_slices, paired_test, slices
+from finetune.answers import choose_test_rows, label_ids, predictions_frame, read_test_rows
 from finetune.data.manifest import read_manifest
 from finetune.errors import InputError
-from finetune.evaluation import (
-    Predictions,
-    check_trained_on,
-    choose_test_rows,
-    label_ids,
-    model_megabytes,
-    predict,
-    predictions_frame,
-    read_test_rows,
-)
-from finetune.files import folder_sha256, read_json, write_json
-from finetune.gate import Champion, Evidence, UnusableChampion
-from finetune.metrics.classification import classification_metrics, majority_class_metrics, per_label_metrics
+from finetune.evaluation import Predictions, check_trained_on, predict
+from finetune.files import folder_megabytes, folder_sha256, write_json
+from finetune.gate import NoChampion, UnusableChampion
+from finetune.measurement import ModelFacts, measure
+from finetune.metrics.classification import classification_metrics
 from finetune.metrics.known import KNOWN_METRICS, LESS_IS_BETTER
-from finetune.policy import GatePolicy, read_policy
+from finetune.policy import read_policy
 from finetune.report.facts import Facts
-from finetune.report.tracked import find_sweep, log_files
+from finetune.report.tracked import NOT_TRACKED, find_sweep, log_files, log_measured, tracked_run
+from finetune.report.training_record import read_training_record
 from finetune.report.write import write_report
 from finetune.stage import parse_arguments, run_stage
-from finetune.training.contents import TRAINING_RECORD
-from finetune.verdict import (
-    CHALLENGER,
-    METRICS_FILE,
-    PREDICTIONS_FILE,
-    VERDICT_FILE,
-    Serving,
-    describe_evidence,
-    draft_verdict,
-)
+from finetune.verdict import CHALLENGER, CHAMPION, METRICS_FILE, PREDICTIONS_FILE, VERDICT_FILE, draft_verdict
 from finetune.workspace import ModelVersion, check_endpoint_name, connect, download_model, serving_model
 
 LOGGER = logging.getLogger(__name__)
+
+Asked = tuple[ModelFacts, Predictions]
 
 
 @dataclass(frozen=True)
@@ -72,121 +56,87 @@ class EvaluateArguments:
     commit: str = field(default="unrecorded", metadata={"help": "commit of the code, for the report"})
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A model's figures and answers."""
-
-    evidence: Evidence
-    predictions: Predictions
-
-
 def main(argv: Sequence[str]) -> None:
     """Run evaluate."""
     arguments = parse_arguments(EvaluateArguments, argv, __doc__)
-    dataset, output, policy_path = map(Path, (arguments.dataset, arguments.evaluation, arguments.gate_policy))
+    dataset, model, output = map(Path, (arguments.dataset, arguments.model, arguments.evaluation))
+    policy_path = Path(arguments.gate_policy)
     if arguments.endpoint_name is not None:
         check_endpoint_name(arguments.endpoint_name)
     policy = read_policy(policy_path, KNOWN_METRICS, LESS_IS_BETTER)
     manifest = read_manifest(dataset)
     split, test_sha256 = read_test_rows(dataset, manifest), manifest.splits["test"].sha256
-    frame, rows = choose_test_rows(split, test_sha256, policy.test_rows_seen_in_train == "subtract")
-    true = label_ids(frame, manifest.labels)
+    subtract = policy.test_rows_seen_in_train == "subtract"
+    frame, rows = choose_test_rows(split, test_sha256, manifest.labels, subtract)
+    check_trained_on(model, manifest)
 
-    def measure(folder: Path, name: str) -> Measured:
+    def ask(folder: Path) -> Asked:
         predictions = predict(folder, frame, manifest)
-        metrics = classification_metrics(manifest.labels, true, predictions.probabilities)
-        cost = {"latency_p95_ms": predictions.latency_p95_ms, "model_megabytes": model_megabytes(folder)}
-        return Measured(Evidence(folder_sha256(folder), test_sha256, {**metrics, **cost}, name), predictions)
+        return ModelFacts(folder_sha256(folder), predictions.latency_p95_ms, folder_megabytes(folder)), predictions
 
-    check_trained_on(Path(arguments.model), manifest)
-    challenger = measure(Path(arguments.model), CHALLENGER)
-    champion = _measure_champion(arguments.endpoint_name, measure)
-    serving: Serving | None = None
+    challenger, answers = ask(model)
+    metrics = classification_metrics(manifest.labels, label_ids(frame, manifest.labels), answers.probabilities)
+    champion = _ask_champion(arguments.endpoint_name, ask)
+    serving: tuple[ModelVersion, ModelFacts | UnusableChampion] | NoChampion
     old: Predictions | None = None
-    undefined = policy.primary_metric not in challenger.evidence.metrics
-    if champion is not None and undefined:
+    if isinstance(champion, NoChampion):
+        serving = champion
+    elif policy.primary_metric not in metrics:
         reason = f"{policy.primary_metric} is not defined on these test rows"
         serving = champion[0], UnusableChampion(str(champion[0]), reason)
-    elif champion is not None and isinstance(champion[1], Measured):
-        old = champion[1].predictions
-        answers = Answers(manifest.labels, true, challenger.predictions.probabilities, old.probabilities)
-        masks = slices(frame, manifest.text_columns)
-        serving = champion[0], _compare(champion[1].evidence, answers, masks, policy)
-    elif champion is not None and isinstance(champion[1], UnusableChampion):
+    elif isinstance(champion[1], UnusableChampion):
         serving = champion[0], champion[1]
+    else:
+        facts, old = champion[1]
+        serving = champion[0], facts
 
     output.mkdir(parents=True, exist_ok=True)
-    evidence = describe_evidence(challenger.evidence, serving, rows, datetime.now(UTC))
-    train_counts = list(manifest.splits["train"].labels.values())
-    evidence["metrics"]["majority_class"] = majority_class_metrics(manifest.labels, train_counts, true)
-    measured = {
-        "task": manifest.task,
-        "rows": len(frame),
-        **evidence,
-        "labels": per_label_metrics(manifest.labels, true, challenger.predictions.predicted),
-    }
+    given = {CHALLENGER: answers.probabilities} | ({} if old is None else {CHAMPION: old.probabilities})
+    answered = predictions_frame(frame, manifest.labels, given)
+    if old is not None:
+        LOGGER.info("comparing on %d rows, resampling them for the intervals", len(frame))
+    measured = measure(answered, rows, manifest, policy, challenger, serving, datetime.now(UTC))
     write_json(output / METRICS_FILE, measured)
-    answered = predictions_frame(frame, manifest.labels, challenger.predictions, old)
     answered.to_parquet(output / PREDICTIONS_FILE, index=False)
     verdict = draft_verdict(output, policy, policy_path)
-    training = _training_record(Path(arguments.model))
-    with mlflow.start_run() as run:
-        _log(evidence["metrics"], verdict["promoted"])
+    training, no_training = read_training_record(model)
+    with tracked_run() as run:
+        log_measured(run, measured["metrics"], verdict["promoted"])
         sweep, no_sweep = find_sweep(run, training)
-        facts = Facts(measured, verdict, manifest, answered, training, sweep, no_sweep, _lineage(arguments, run))
-        log_files(*write_report(output, facts))
+        lineage = _lineage(arguments, run)
+        facts_of_report = Facts(measured, verdict, manifest, answered, training, no_training, sweep, no_sweep, lineage)
+        log_files(run, *write_report(output, facts_of_report))
     # Written last: a folder with a verdict is a whole evaluation.
     write_json(output / VERDICT_FILE, verdict)
     LOGGER.info("%s: %s", "promoted" if verdict["promoted"] else "not promoted", "; ".join(verdict["reasons"]))
 
 
-def _compare(evidence: Evidence, answers: Answers, masks: Mapping[str, np.ndarray], policy: GatePolicy) -> Champion:
-    LOGGER.info("comparing on %d rows, resampling them for the intervals", len(answers.true))
-    return Champion(
-        evidence,
-        compare(policy.primary_metric, answers, policy.confidence),
-        *paired_test(policy.primary_metric, answers),
-        compare_slices(masks, answers, policy.confidence),
-    )
-
-
-def _measure_champion(
-    endpoint_name: str | None, measure: Callable[[Path, str], Measured]
-) -> tuple[ModelVersion, Measured | UnusableChampion] | None:
-    """Measure the model that serves now; None when none does."""
+def _ask_champion(
+    endpoint_name: str | None, ask: Callable[[Path], Asked]
+) -> tuple[ModelVersion, Asked | UnusableChampion] | NoChampion:
+    """Ask the model that serves now."""
     if endpoint_name is None:
-        return None
+        return NoChampion(None)
     client = connect()
     version = serving_model(client, endpoint_name)
     if version is None:
         LOGGER.info("no model serves at %s yet", endpoint_name)
-        return None
+        return NoChampion(endpoint_name)
     LOGGER.info("the champion is %s, serving at %s", version, endpoint_name)
     with tempfile.TemporaryDirectory() as temporary:
         try:
-            return version, measure(download_model(client, version, Path(temporary)), str(version))
+            return version, ask(download_model(client, version, Path(temporary)))
         except (InputError, AzureError) as error:
             return version, UnusableChampion(str(version), str(error))
 
 
-def _log(measured: Mapping[str, Mapping[str, float]], promoted: bool) -> None:
-    for model, metrics in measured.items():
-        mlflow.log_metrics({f"test/{model}/{name}": value for name, value in metrics.items() if np.isfinite(value)})
-    mlflow.set_tag("promoted", promoted)
-
-
-def _training_record(model: Path) -> dict[str, Any] | None:
-    path = model / TRAINING_RECORD
-    return read_json(path, "the record that train writes") if path.is_file() else None
-
-
-def _lineage(arguments: EvaluateArguments, run: mlflow.ActiveRun) -> dict[str, str]:
+def _lineage(arguments: EvaluateArguments, run: Run | None) -> dict[str, str]:
     """Return what names this run; jobs have names where Azure ML's variables give them."""
     return {
         "commit": arguments.commit,
         "job": os.environ.get("AZUREML_ROOT_RUN_ID", "unrecorded"),
         "step": os.environ.get("AZUREML_RUN_ID", "unrecorded"),
-        "MLflow run": run.info.run_id,
+        "MLflow run": NOT_TRACKED if run is None else run.info.run_id,
     }
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from finetune.data.manifest import DatasetManifest, read_manifest
 from finetune.files import file_sha256, folder_sha256, read_json
+from finetune.measurement import check_measured
 from finetune.metrics.known import KNOWN_METRICS, LESS_IS_BETTER
 from finetune.policy import read_policy
 from finetune.registration import (
@@ -43,7 +44,7 @@ class RegisterArguments:
 
     model: str = field(metadata={"help": "the MLflow model folder that was evaluated"})
     evaluation: str = field(metadata={"help": "folder that evaluate wrote"})
-    dataset: str = field(metadata={"help": "folder that prep wrote, for the lineage tags"})
+    dataset: str = field(metadata={"help": "folder that prep wrote: its test rows are those that were measured"})
     gate_policy: str = field(metadata={"help": "gate.yml: the verdict is worked out again from it"})
     model_name: str = field(metadata={"help": "name in the registry; the registry counts the versions"})
     registration: str = field(metadata={"help": "output file: registration.json"})
@@ -60,6 +61,7 @@ def main(argv: Sequence[str]) -> None:
     digest = folder_sha256(model)
     test_sha256 = manifest.splits["test"].sha256
     verdict = verify_verdict(evaluation, digest, test_sha256, policy, policy_path, datetime.now(UTC))
+    check_measured(evaluation, Path(arguments.dataset), manifest, model, policy)
     reasons = tuple(verdict["reasons"])
     metrics = read_json(evaluation / METRICS_FILE, "the metrics that evaluate writes")
     if not verdict["promoted"]:

@@ -10,7 +10,7 @@ from sklearn import config_context
 
 from finetune.data.manifest import LABEL
 from finetune.gate import Difference
-from finetune.metrics.classification import classification_metric
+from finetune.metrics.classification import COUNTED_METRICS, classification_metric, metric_of_counts
 
 RESAMPLES = 1000
 SEED = 20240501
@@ -35,10 +35,18 @@ class Answers:
     def difference(self, metric: str, rows: np.ndarray) -> float:
         """Return challenger minus champion on some of the rows; NaN where the metric is not defined on them."""
         new, old = (
-            classification_metric(metric, self.labels, self.true[rows], probabilities[rows])
+            measured(metric, self.labels, self.true[rows], probabilities[rows])
             for probabilities in (self.challenger, self.champion)
         )
         return new - old
+
+
+def measured(metric: str, labels: Sequence[str], true: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return a metric; NaN where it is not defined on these rows."""
+    if metric not in COUNTED_METRICS:
+        return classification_metric(metric, labels, true, probabilities)
+    pairs = true * len(labels) + probabilities.argmax(axis=1)
+    return metric_of_counts(metric, np.bincount(pairs, minlength=len(labels) ** 2).reshape(len(labels), -1))
 
 
 def compare(metric: str, answers: Answers, confidence: float) -> Difference:
@@ -101,7 +109,7 @@ def paired_test(metric: str, answers: Answers) -> tuple[str, float]:
 
     def statistic(new: np.ndarray, old: np.ndarray) -> float:
         def measure(rows: np.ndarray) -> float:
-            return classification_metric(metric, answers.labels, true[rows], probabilities[rows])
+            return measured(metric, answers.labels, true[rows], probabilities[rows])
 
         return measure(new) - measure(old)
 

@@ -2,7 +2,6 @@
 
 import pickle
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,8 @@ import pandas as pd
 import yaml
 from safetensors import SafetensorError
 
-from finetune.data.manifest import LABEL, SEEN_IN_TRAIN, TEST_FILE, DatasetManifest, examples_sha256
+from finetune.data.manifest import DatasetManifest
 from finetune.errors import InputError
-from finetune.gate import TestRows
 
 _FAILURES_OF_MODEL_CODE = (
     *(OSError, EOFError, ImportError, SyntaxError, ValueError, TypeError, AttributeError, LookupError),
@@ -36,54 +34,6 @@ class Predictions:
     """Shape (n, labels), in the data set's label order."""
     latency_p95_ms: float
     """Milliseconds that the model takes for one row, 95th percentile over up to 32 rows, on this machine."""
-
-
-def read_test_rows(dataset: Path, manifest: DatasetManifest) -> pd.DataFrame:
-    """Read the test split and prove that it is the one prep wrote.
-
-    Raises:
-        InputError: the file is missing, unreadable, or its rows do not have the digest in the manifest.
-    """
-    path = dataset / TEST_FILE
-    try:
-        frame = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable: {error}; expected the test split that prep writes") from None
-    expected = manifest.splits["test"].sha256
-    if (found := examples_sha256(frame)) != expected:
-        raise InputError(
-            f"{path}: the rows' sha256 is {found}, expected {expected}: the test split was changed after prep"
-        )
-    summary, marks = manifest.splits["test"], frame.get(SEEN_IN_TRAIN, pd.Series(dtype=str)).value_counts()
-    counts = {mark: int(marks.get(mark, 0)) for mark in ("exact", "normalised", "no")}
-    expected_counts = {"exact": summary.seen_in_train, "normalised": summary.nearly_seen_in_train}
-    expected_counts["no"] = summary.rows - sum(expected_counts.values())
-    if counts != expected_counts:
-        raise InputError(
-            f"{path}: its column {SEEN_IN_TRAIN} counts {counts}, expected {expected_counts}: it was changed after prep"
-        )
-    return frame
-
-
-def choose_test_rows(frame: pd.DataFrame, sha256: str, subtract: bool) -> tuple[pd.DataFrame, TestRows]:
-    """Leave test rows that occur in train out, where the policy says so.
-
-    Args:
-        frame: the whole test split.
-        sha256: its digest.
-        subtract: leave them out; else they stay and are counted.
-
-    Raises:
-        InputError: a label has no row left.
-    """
-    seen = frame[SEEN_IN_TRAIN] != "no"
-    if not subtract:
-        return frame, TestRows(sha256, len(frame), int(seen.sum()))
-    kept = frame[~seen].reset_index(drop=True)
-    gone = sorted(set(frame[LABEL]) - set(kept[LABEL]))
-    if gone:
-        raise InputError(f"test rows that occur in train were left out; none is left of the labels {', '.join(gone)}")
-    return kept, TestRows(sha256, len(kept), 0, int(seen.sum()))
 
 
 def check_trained_on(folder: Path, manifest: DatasetManifest) -> None:
@@ -151,28 +101,3 @@ def _latency_p95_ms(model: Any, texts: pd.DataFrame) -> float:
         model.predict(texts.iloc[[row]])
         seconds.append(time.perf_counter() - started)
     return float(np.quantile(seconds, 0.95) * 1000)
-
-
-def model_megabytes(folder: Path) -> float:
-    """Return the size of a model folder in millions of bytes."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
-
-
-def label_ids(frame: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:
-    """Return the rows' label ids, shape (n,)."""
-    ids = {label: i for i, label in enumerate(labels)}
-    return frame[LABEL].map(ids).to_numpy()
-
-
-def predictions_frame(
-    frame: pd.DataFrame, labels: Sequence[str], challenger: Predictions, champion: Predictions | None
-) -> pd.DataFrame:
-    """Return the test rows with each model's label, and its probability of every label as "<model>:<label>"."""
-    answers: dict[str, Any] = {}
-    for name, predictions in (("challenger", challenger), ("champion", champion)):
-        if predictions is None:
-            continue
-        answers[name] = [labels[i] for i in predictions.predicted]
-        for i, label in enumerate(labels):
-            answers[f"{name}:{label}"] = predictions.probabilities[:, i]
-    return pd.concat([frame, pd.DataFrame(answers, index=frame.index)], axis=1)

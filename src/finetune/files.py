@@ -79,6 +79,11 @@ def folder_sha256(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def folder_megabytes(folder: Path) -> float:
+    """Return the size of all files below a folder, in millions of bytes."""
+    return sum((folder / relative).stat().st_size for relative in _files(folder)) / 1e6
+
+
 def _files(folder: Path) -> Iterator[str]:
     for path in folder.rglob("*"):
         if path.is_file():

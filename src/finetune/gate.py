@@ -25,6 +25,8 @@ class TestRows:
     """Of these, rows whose texts occur in train, to the letter or but for case and punctuation."""
     subtracted: int = 0
     """Rows of the split that were left out because they occur in train."""
+    labels_without_rows: tuple[str, ...] = ()
+    """The model's labels of which no row was measured."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,14 @@ class UnusableChampion:
 
 
 @dataclass(frozen=True)
+class NoChampion:
+    """There is no model to compare with."""
+
+    endpoint: str | None
+    """The endpoint at which nothing serves; None when no endpoint was named."""
+
+
+@dataclass(frozen=True)
 class Check:
     """One check of the gate."""
 
@@ -103,20 +113,19 @@ class Verdict:
 
 
 def decide(
-    challenger: Evidence, champion: Champion | UnusableChampion | None, rows: TestRows, policy: GatePolicy
+    challenger: Evidence, champion: Champion | UnusableChampion | NoChampion, rows: TestRows, policy: GatePolicy
 ) -> Verdict:
     """Decide whether the challenger takes the champion's place.
 
     Args:
         challenger: the new model's figures.
-        champion: the serving model's, measured on the same rows; or why it could not be measured; None when nothing
-            serves.
+        champion: the serving model's, measured on the same rows; or why it could not be measured, or why there is none.
         rows: what they were measured on.
         policy: what it takes.
     """
     checks = [*_limit_checks(challenger, policy), _rows_check(challenger, rows, policy)]
-    if champion is None:
-        checks.append(_without_champion(policy))
+    if isinstance(champion, NoChampion):
+        checks.append(_without_champion(champion, policy))
     elif isinstance(champion, UnusableChampion):
         checks.append(
             Check("champion", False, f"the champion {champion.name} could not be measured: {champion.reason}")
@@ -150,6 +159,10 @@ def _rows_check(challenger: Evidence, rows: TestRows, policy: GatePolicy) -> Che
         return Check(name, False, "the challenger was measured on other rows than the test split's")
     if rows.rows < 1:
         return Check(name, False, "no test row is left to measure on")
+    if rows.labels_without_rows:
+        labels = ", ".join(rows.labels_without_rows)
+        subtracted = f", {rows.subtracted} that occur in train being left out" if rows.subtracted else ""
+        return Check(name, False, f"no test row is left of the labels {labels}{subtracted}: they were not measured")
     left_out = f"; {rows.subtracted} more occur in train and were left out" if rows.subtracted else ""
     if rows.seen_in_train == 0:
         return Check(name, True, f"{rows.rows} test rows, none of which occurs in train{left_out}")
@@ -161,10 +174,14 @@ def _rows_check(challenger: Evidence, rows: TestRows, policy: GatePolicy) -> Che
     )
 
 
-def _without_champion(policy: GatePolicy) -> Check:
+def _without_champion(found: NoChampion, policy: GatePolicy) -> Check:
+    if found.endpoint is None:
+        why = "no endpoint was named, so no serving model was looked for"
+    else:
+        why = f"no model serves at {found.endpoint} yet"
     if policy.without_champion == "promote":
-        return Check("champion", True, "no model serves yet; the policy promotes the first one that passes its limits")
-    return Check("champion", False, "no model serves yet, and the policy does not promote without a champion")
+        return Check("champion", True, f"{why}; the policy promotes the first one that passes its limits")
+    return Check("champion", False, f"{why}, and the policy does not promote without a champion")
 
 
 def _comparison(challenger: Evidence, champion: Champion, rows: TestRows, policy: GatePolicy) -> Check:

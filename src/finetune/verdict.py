@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import finetune
 from finetune.errors import InputError
 from finetune.files import file_sha256, read_json
-from finetune.gate import Champion, Difference, Evidence, TestRows, UnusableChampion, Verdict, decide
+from finetune.gate import Champion, Difference, Evidence, NoChampion, TestRows, UnusableChampion, Verdict, decide
 from finetune.policy import GatePolicy
 from finetune.workspace import ModelVersion
 
@@ -25,13 +25,15 @@ Serving = tuple[ModelVersion, Champion | UnusableChampion]
 
 
 def describe_evidence(
-    challenger: Evidence, serving: Serving | None, rows: TestRows, measured_at: datetime
+    challenger: Evidence, serving: Serving | NoChampion, rows: TestRows, measured_at: datetime
 ) -> dict[str, Any]:
     """Return what metrics.json says of the models: all that the gate decides by."""
     metrics = {CHALLENGER: dict(challenger.metrics)}
     described: dict[str, Any] = {"model_sha256": challenger.model_sha256, "test_rows": asdict(rows), "metrics": metrics}
     described |= {"measured_at": measured_at.isoformat(timespec="seconds"), "champion": None, "comparison": None}
-    if serving is not None:
+    if isinstance(serving, NoChampion):
+        described["nothing_serves_at"] = serving.endpoint
+    else:
         version, champion = serving
         identity = {"name": version.name, "version": version.version}
         if isinstance(champion, UnusableChampion):
@@ -169,6 +171,7 @@ def _decide(path: Path, metrics: Mapping[str, Any], policy: GatePolicy) -> Verdi
     """Decide by the contents of metrics.json."""
     try:
         rows = TestRows(**metrics["test_rows"])
+        rows = replace(rows, labels_without_rows=tuple(rows.labels_without_rows))
         measured = metrics["metrics"]
         challenger = Evidence(metrics["model_sha256"], rows.sha256, dict(measured[CHALLENGER]), CHALLENGER)
         champion = _read_champion(path, metrics, rows)
@@ -177,13 +180,13 @@ def _decide(path: Path, metrics: Mapping[str, Any], policy: GatePolicy) -> Verdi
     return decide(challenger, champion, rows, policy)
 
 
-def _read_champion(path: Path, metrics: Mapping[str, Any], rows: TestRows) -> Champion | UnusableChampion | None:
+def _read_champion(path: Path, metrics: Mapping[str, Any], rows: TestRows) -> Champion | UnusableChampion | NoChampion:
     described, measured, comparison = metrics["champion"], metrics["metrics"], metrics["comparison"]
     usable = described is not None and "unusable" not in described
     if (CHAMPION in measured) != usable or (comparison is not None) != usable:
         raise InputError(f"{path}: what it says of the champion does not agree with what was measured")
     if described is None:
-        return None
+        return NoChampion(metrics["nothing_serves_at"])
     name = str(ModelVersion(described["name"], described["version"]))
     if not usable:
         return UnusableChampion(name, described["unusable"])

@@ -36,7 +36,12 @@ def run(message_dataset: Path, trained_model: Path, tmp_path: Path, monkeypatch:
     track_in(tmp_path)
     (tmp_path / "gate.yml").write_text(yaml.safe_dump(POLICY))
 
-    def evaluate(champion: Path | None = None, serving: bool = False) -> Path:
+    def evaluate(
+        champion: Path | None = None,
+        serving: bool = False,
+        model: Path = trained_model,
+        dataset: Path = message_dataset,
+    ) -> Path:
         module = load_component("evaluate")
 
         def download(name: str, version: str, download_path: str) -> None:
@@ -49,7 +54,7 @@ def run(message_dataset: Path, trained_model: Path, tmp_path: Path, monkeypatch:
         monkeypatch.setattr(module, "serving_model", lambda *_: found)
         module.main(
             [
-                *("--dataset", str(message_dataset), "--model", str(trained_model)),
+                *("--dataset", str(dataset), "--model", str(model)),
                 *("--gate_policy", str(tmp_path / "gate.yml"), "--evaluation", str(tmp_path / "out")),
                 *("--endpoint_name", "messages"),
             ]
@@ -177,3 +182,48 @@ def test_nothing_is_taken_for_a_whole_evaluation_without_its_report(
     with pytest.raises(OSError, match="no space left"):
         run()
     assert not (tmp_path / "out" / "verdict.json").exists()
+
+
+def test_an_outage_of_the_tracking_server_costs_what_is_tracked_and_not_the_verdict(
+    run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    def fail(*_: object, **__: object) -> None:
+        raise mlflow.MlflowException("the server is gone")
+
+    monkeypatch.setattr(mlflow, "start_run", fail)
+    out = run()
+    assert read(out, "verdict.json")["promoted"] is True
+    page = (out / "report.html").read_text()
+    assert "Left out, with the loss curves: the tracking server did not answer" in page
+    assert "none: the tracking server did not answer" in page
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [('{"steps": 12}', "not recorded"), ("{broken", "training.json cannot be read"), ("[]", "holds a list")],
+)
+def test_a_training_record_that_cannot_be_read_costs_no_verdict(
+    run, trained_model: Path, tmp_path: Path, record: str, said: str
+) -> None:
+    older = shutil.copytree(trained_model, tmp_path / "older")
+    (older / "training.json").write_text(record)
+    out = run(model=older)
+    assert read(out, "verdict.json")["promoted"] is True
+    assert said in (out / "report.html").read_text()
+
+
+def test_a_label_that_loses_all_its_rows_ends_with_a_verdict(run, message_dataset: Path, tmp_path: Path) -> None:
+    dataset = shutil.copytree(message_dataset, tmp_path / "leaky")
+    rows = pd.read_parquet(dataset / "test.parquet")
+    rows["seen_in_train"] = rows["label"].map(lambda label: "exact" if label == "billing" else "no")
+    rows.to_parquet(dataset / "test.parquet", index=False)
+    manifest = read(dataset, "dataset.json")
+    manifest["splits"]["test"]["seen_in_train"] = int((rows["label"] == "billing").sum())
+    (dataset / "dataset.json").write_text(json.dumps(manifest))
+    out = run(dataset=dataset)
+    verdict = read(out, "verdict.json")
+    assert verdict["promoted"] is False
+    assert "no test row is left of the labels billing" in verdict["reasons"][0]
+    assert "billing" in (out / "report.html").read_text()

@@ -1,21 +1,26 @@
+import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from azure.ai.ml.entities import Model
 from support import GATE_POLICY, load_component
 
+from finetune.answers import choose_test_rows, label_ids, predictions_frame, read_test_rows
 from finetune.data.manifest import read_manifest
 from finetune.errors import InputError
-from finetune.files import file_sha256, folder_sha256, write_json
-from finetune.gate import Champion, Difference, Evidence, TestRows
+from finetune.files import file_sha256, folder_megabytes, folder_sha256, write_json
+from finetune.measurement import ModelFacts, measure
 from finetune.metrics.known import KNOWN_METRICS, LESS_IS_BETTER
 from finetune.policy import read_policy
 from finetune.registration import read_registration
-from finetune.verdict import METRICS_FILE, PREDICTIONS_FILE, VERDICT_FILE, describe_evidence, draft_verdict
+from finetune.verdict import METRICS_FILE, PREDICTIONS_FILE, VERDICT_FILE, draft_verdict
 from finetune.workspace import ModelVersion
 
 CHAMPION = ModelVersion("messages", "2")
@@ -46,21 +51,32 @@ class Stage:
     def list(self, name: str) -> list[Any]:
         return [model for model in self.registry if model.name == name]
 
-    def evaluate(
-        self, accuracy: float = 0.91, f1: float = 0.9, champion_f1: float = 0.8, decided_at: datetime | None = None
-    ) -> None:
-        decided_at = decided_at or datetime.now(UTC)
+    def evaluate(self, right: int = 12, champion_right: int = 4, decided_at: datetime | None = None) -> None:
+        """Write what evaluate writes of models that answer so many of the 12 test rows rightly."""
+        manifest, policy = read_manifest(self.dataset), read_policy(self.policy_path, KNOWN_METRICS, LESS_IS_BETTER)
+        frame = read_test_rows(self.dataset, manifest)
+        frame, rows = choose_test_rows(frame, self.test_sha256, manifest.labels, subtract=True)
+        true = label_ids(frame, manifest.labels)
+
+        def answers(right: int) -> np.ndarray:
+            given = np.where(np.arange(len(true)) < right, true, (true + 1) % 3)
+            probabilities = np.full((len(true), 3), 0.1)
+            probabilities[np.arange(len(true)), given] = 0.8
+            return probabilities
+
+        answered = predictions_frame(
+            frame, manifest.labels, {"challenger": answers(right), "champion": answers(champion_right)}
+        )
+        challenger = ModelFacts(folder_sha256(self.model), 5.0, folder_megabytes(self.model))
+        serving = (CHAMPION, ModelFacts("c" * 64, 5.0, 1.0))
+        measured = measure(answered, rows, manifest, policy, challenger, serving, decided_at or datetime.now(UTC))
+        write_json(self.evaluation / METRICS_FILE, measured)
+        answered.to_parquet(self.evaluation / PREDICTIONS_FILE, index=False)
+        self.decide()
+
+    def decide(self) -> None:
+        """Let the gate decide by what is in the folder."""
         policy = read_policy(self.policy_path, KNOWN_METRICS, LESS_IS_BETTER)
-        figures = {"accuracy": accuracy, "f1_macro": f1}
-        challenger = Evidence(folder_sha256(self.model), self.test_sha256, figures, "challenger")
-        champion = Evidence("c" * 64, self.test_sha256, {"f1_macro": champion_f1}, str(CHAMPION))
-        gain = f1 - champion_f1
-        difference = Difference("f1_macro", 100, gain, gain - 0.05, gain + 0.05, 0.95)
-        slices = {"label: a": Difference("accuracy", 50, 0.1, 0.0, 0.2, 0.95)}
-        serving = (CHAMPION, Champion(champion, difference, "paired permutation test", 0.01, slices))
-        evidence = describe_evidence(challenger, serving, TestRows(self.test_sha256, 100, 0), decided_at)
-        write_json(self.evaluation / METRICS_FILE, evidence)
-        (self.evaluation / PREDICTIONS_FILE).write_bytes(b"answers")
         verdict = draft_verdict(self.evaluation, policy, self.policy_path)
         write_json(self.evaluation / VERDICT_FILE, verdict)
 
@@ -90,7 +106,7 @@ def test_a_promoted_model_is_registered_with_its_lineage(stage: Stage) -> None:
     assert tags["job"] == "job-1"
     assert tags["commit"] == "abc"
     assert tags["champion"] == "messages:2"
-    assert tags["test_accuracy"] == "0.910000"
+    assert tags["test_accuracy"] == "1.000000"
     assert tags["model_sha256"] == registration.model_sha256 == folder_sha256(stage.model)
     assert tags["test_sha256"] == stage.test_sha256
     assert tags["verdict"] == "promoted"
@@ -114,9 +130,9 @@ def test_the_same_model_is_registered_once(stage: Stage) -> None:
     assert stage.run().model != first.model
 
 
-@pytest.mark.parametrize("figures", [{"accuracy": 0.5}, {"f1": 0.8}, {"f1": 0.7}])
-def test_a_rejected_model_is_not_registered_and_is_no_error(stage: Stage, figures: dict[str, float]) -> None:
-    stage.evaluate(**figures)
+@pytest.mark.parametrize(("right", "champion_right"), [(6, 4), (10, 10), (10, 12)])
+def test_a_rejected_model_is_not_registered_and_is_no_error(stage: Stage, right: int, champion_right: int) -> None:
+    stage.evaluate(right, champion_right)
     registration = stage.run()
     assert registration.registered is False
     assert registration.reasons
@@ -124,13 +140,77 @@ def test_a_rejected_model_is_not_registered_and_is_no_error(stage: Stage, figure
 
 
 def test_a_verdict_that_does_not_hold_registers_nothing(stage: Stage) -> None:
-    stage.evaluate(accuracy=0.5)
+    stage.evaluate(right=6)
     verdict = stage.evaluation / "verdict.json"
     verdict.write_text(verdict.read_text().replace('"promoted": false', '"promoted": true'))
     with pytest.raises(InputError, match="the gate comes to"):
         stage.run()
     assert stage.registry == []
     assert not (stage.folder / "registration.json").exists()
+
+
+def edit_metrics(stage: Stage, edit: Callable[[dict[str, Any]], object]) -> None:
+    """Edit metrics.json, and let the gate decide by what it says then."""
+    path = stage.evaluation / METRICS_FILE
+    value = json.loads(path.read_text())
+    edit(value)
+    write_json(path, value)
+    stage.decide()
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (
+            lambda m: m["metrics"]["challenger"].update(accuracy=1.0),
+            r"metrics\.challenger\.accuracy is 1\.0; from pred",
+        ),
+        (lambda m: m["metrics"]["challenger"].pop("mcc"), r"metrics\.challenger\.mcc is missing"),
+        (lambda m: m["metrics"]["challenger"].update(model_megabytes=0.1), r"model_megabytes is 0\.1"),
+        (lambda m: m["metrics"]["champion"].update(log_loss=9.0), r"metrics\.champion\.log_loss is 9\.0"),
+        (lambda m: m["comparison"].update(p_value=0.5), r"comparison\.p_value is 0\.5"),
+        (lambda m: m["comparison"]["difference"].update(low=0.3), r"comparison\.difference\.low is 0\.3"),
+        (lambda m: m["comparison"]["slices"].pop("length: long"), r"comparison\.slices\.length: long is missing"),
+        (lambda m: m["test_rows"].update(rows=11), r"test_rows\.rows is 11"),
+        (lambda m: m["test_rows"].update(seen_in_train=1), r"test_rows\.seen_in_train is 1"),
+        (lambda m: m["test_rows"].update(subtracted=2), r"test_rows\.subtracted is 2"),
+        (lambda m: m["labels"][0].update(f1=0.99), r"labels\[0\]\.f1 is 0\.99"),
+        (lambda m: m.update(task="another"), r"task is another"),
+    ],
+)
+def test_figures_that_do_not_follow_from_the_answers_register_nothing(
+    stage: Stage, edit: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    stage.evaluate(right=11)
+    edit_metrics(stage, edit)
+    with pytest.raises(InputError, match=message):
+        stage.run()
+    assert stage.registry == []
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda frame: frame.iloc[1:], "its rows are not the test rows"),
+        (lambda frame: frame.assign(text="another"), "its rows are not the test rows"),
+        (lambda frame: frame.assign(label=frame["challenger"]), "its rows are not the test rows"),
+        (lambda frame: frame.drop(columns="challenger:billing"), "no probabilities of the challenger"),
+        (lambda frame: frame.drop(columns="challenger"), "holds no answers of the challenger"),
+        (lambda frame: frame.drop(columns="champion"), "expected the metrics that evaluate writes"),
+        (lambda frame: frame.assign(champion=frame["label"]), "the champion's answers are not its most probable"),
+        (lambda frame: frame.assign(**{"challenger:billing": 2.0}), "do not sum to 1"),
+    ],
+)
+def test_answers_to_other_rows_register_nothing(
+    stage: Stage, edit: Callable[[pd.DataFrame], pd.DataFrame], message: str
+) -> None:
+    stage.evaluate(right=11)
+    path = stage.evaluation / PREDICTIONS_FILE
+    edit(pd.read_parquet(path)).to_parquet(path, index=False)
+    stage.decide()
+    with pytest.raises(InputError, match=message):
+        stage.run()
+    assert stage.registry == []
 
 
 def test_an_expired_verdict_registers_nothing(stage: Stage) -> None:

@@ -6,42 +6,10 @@ import pandas as pd
 import pytest
 import yaml
 
+from finetune.answers import label_ids, predictions_frame, read_test_rows
 from finetune.data.manifest import read_manifest
 from finetune.errors import InputError
-from finetune.evaluation import choose_test_rows, label_ids, predict, predictions_frame, read_test_rows
-
-
-def test_the_test_rows_are_proved_to_be_preps(message_dataset: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(message_dataset, tmp_path / "d")
-    manifest = read_manifest(folder)
-    rows = read_test_rows(folder, manifest)
-    assert len(rows) == manifest.splits["test"].rows
-    rows.iloc[::-1].to_parquet(folder / "test.parquet", index=False)
-    with pytest.raises(InputError, match="the test split was changed after prep"):
-        read_test_rows(folder, manifest)
-    rows.assign(seen_in_train="exact").to_parquet(folder / "test.parquet", index=False)
-    with pytest.raises(InputError, match="its column seen_in_train counts"):
-        read_test_rows(folder, manifest)
-    rows.drop(columns="seen_in_train").to_parquet(folder / "test.parquet", index=False)
-    with pytest.raises(InputError, match="its column seen_in_train counts"):
-        read_test_rows(folder, manifest)
-    (folder / "test.parquet").write_text("broken")
-    with pytest.raises(InputError, match="not readable"):
-        read_test_rows(folder, manifest)
-
-
-def test_rows_that_occur_in_train_are_left_out_or_counted() -> None:
-    frame = pd.DataFrame(
-        {"text": list("wxyz"), "label": list("aabb"), "seen_in_train": ["exact", "no", "normalised", "no"]}
-    )
-    kept, rows = choose_test_rows(frame, "sha", subtract=True)
-    assert list(kept["text"]) == ["x", "z"]
-    assert (rows.rows, rows.seen_in_train, rows.subtracted, rows.sha256) == (2, 0, 2, "sha")
-    kept, rows = choose_test_rows(frame, "sha", subtract=False)
-    assert len(kept) == 4
-    assert (rows.rows, rows.seen_in_train, rows.subtracted) == (4, 2, 0)
-    with pytest.raises(InputError, match="none is left of the labels a"):
-        choose_test_rows(frame.drop(1), "sha", subtract=True)
+from finetune.evaluation import predict
 
 
 def test_a_trained_model_knows_the_test_rows(message_dataset: Path, trained_model: Path) -> None:
@@ -51,7 +19,7 @@ def test_a_trained_model_knows_the_test_rows(message_dataset: Path, trained_mode
     assert predictions.probabilities.shape == (len(rows), 3)
     assert 0 < predictions.latency_p95_ms < 60_000
     assert (predictions.predicted == label_ids(rows, manifest.labels)).mean() > 0.9
-    frame = predictions_frame(rows, manifest.labels, predictions, None)
+    frame = predictions_frame(rows, manifest.labels, {"challenger": predictions.probabilities})
     assert list(frame.columns) == [
         *(
             "text",

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from finetune.gate import Champion, Difference, Evidence, TestRows, UnusableChampion, Verdict, decide
+from finetune.gate import Champion, Difference, Evidence, NoChampion, TestRows, UnusableChampion, Verdict, decide
 from finetune.policy import GatePolicy
 
 POLICY = GatePolicy(
@@ -233,12 +233,27 @@ def test_the_serving_model_itself_is_not_promoted_again() -> None:
 
 @pytest.mark.parametrize(("choice", "promoted"), [("promote", True), ("reject", False)])
 def test_without_a_champion_the_policy_decides(choice: str, promoted: bool) -> None:
-    assert decide(evidence(), None, ROWS, replace(POLICY, without_champion=choice)).promoted is promoted
+    for missing in (NoChampion("messages"), NoChampion(None)):
+        assert decide(evidence(), missing, ROWS, replace(POLICY, without_champion=choice)).promoted is promoted
+
+
+def test_an_endpoint_that_was_not_asked_is_not_one_at_which_nothing_serves() -> None:
+    asked, not_asked = (decide(evidence(), NoChampion(name), ROWS, POLICY).reasons[-1] for name in ("messages", None))
+    assert asked == "no model serves at messages yet; the policy promotes the first one that passes its limits"
+    assert not_asked.startswith("no endpoint was named, so no serving model was looked for; the policy promotes")
+
+
+def test_a_label_of_which_no_row_was_measured_fails() -> None:
+    verdict = decide(evidence(), champion(), replace(ROWS, labels_without_rows=("y", "z"), subtracted=3), POLICY)
+    assert failed(verdict) == ["test rows"]
+    assert verdict.reasons == (
+        "no test row is left of the labels y, z, 3 that occur in train being left out: they were not measured",
+    )
 
 
 def test_without_a_champion_the_limits_and_rows_still_count() -> None:
-    assert not decide(evidence(accuracy=0.1), None, ROWS, POLICY).promoted
-    assert not decide(evidence(), None, replace(ROWS, seen_in_train=1), POLICY).promoted
+    assert not decide(evidence(accuracy=0.1), NoChampion("messages"), ROWS, POLICY).promoted
+    assert not decide(evidence(), NoChampion("messages"), replace(ROWS, seen_in_train=1), POLICY).promoted
 
 
 def test_no_checks_are_no_promotion() -> None:

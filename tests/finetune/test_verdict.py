@@ -11,7 +11,7 @@ from support import GATE_POLICY
 
 from finetune.errors import InputError
 from finetune.files import file_sha256, write_json
-from finetune.gate import Champion, Difference, Evidence, TestRows, UnusableChampion
+from finetune.gate import Champion, Difference, Evidence, NoChampion, TestRows, UnusableChampion
 from finetune.metrics.known import KNOWN_METRICS, LESS_IS_BETTER
 from finetune.policy import read_policy
 from finetune.verdict import (
@@ -39,12 +39,12 @@ DECIDED = datetime(2026, 1, 1, 12, tzinfo=UTC)
 Verify = Callable[..., dict[str, Any]]
 
 
-def evaluate(folder: Path, challenger: Evidence, champion: Champion | UnusableChampion | None) -> Verify:
+def evaluate(folder: Path, challenger: Evidence, champion: Champion | UnusableChampion | NoChampion) -> Verify:
     """Write an evaluation; return what verifies it, an hour later unless told otherwise."""
     policy_path = folder / "gate.yml"
     policy_path.write_text(yaml.safe_dump(GATE_POLICY))
     policy = read_policy(policy_path, KNOWN_METRICS, LESS_IS_BETTER)
-    serving = None if champion is None else (SERVING, champion)
+    serving = champion if isinstance(champion, NoChampion) else (SERVING, champion)
     evidence = describe_evidence(challenger, serving, TestRows(challenger.test_sha256, 100, 0), DECIDED)
     write_json(folder / METRICS_FILE, {"rows": 100, **evidence})
     (folder / PREDICTIONS_FILE).write_bytes(b"answers")
@@ -63,10 +63,13 @@ def edit_metrics(folder: Path, **change: object) -> None:
     edit(folder / VERDICT_FILE, metrics_sha256=file_sha256(folder / METRICS_FILE))
 
 
-@pytest.mark.parametrize("champion", [CHAMPION, None, UnusableChampion("messages:2", "it does not load")])
+@pytest.mark.parametrize(
+    "champion",
+    [CHAMPION, NoChampion("messages"), NoChampion(None), UnusableChampion("messages:2", "it does not load")],
+)
 @pytest.mark.parametrize("accuracy", [0.9, 0.1])
 def test_what_the_gate_said_is_verified(
-    tmp_path: Path, champion: Champion | UnusableChampion | None, accuracy: float
+    tmp_path: Path, champion: Champion | UnusableChampion | NoChampion, accuracy: float
 ) -> None:
     challenger = replace(CHALLENGER, metrics={"accuracy": accuracy, "f1_macro": 0.9})
     written = evaluate(tmp_path, challenger, champion)()
@@ -168,7 +171,7 @@ BETTER = {"difference": {"metric": "f1_macro", "rows": 100, "value": 0.1, "low":
     ],
 )
 def test_edited_metrics_are_refused_even_with_the_right_digest(tmp_path: Path, change: dict, message: str) -> None:
-    verify = evaluate(tmp_path, CHALLENGER, None)
+    verify = evaluate(tmp_path, CHALLENGER, NoChampion("messages"))
     edit_metrics(tmp_path, **change)
     with pytest.raises(InputError, match=message):
         verify()

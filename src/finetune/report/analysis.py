@@ -51,9 +51,9 @@ class LabelRow:
 
     label: str
     rows: int
-    challenger: Mapping[str, float]
+    challenger: Mapping[str, float | None]
     """precision, recall, f1."""
-    champion: Mapping[str, float] | None
+    champion: Mapping[str, float | None] | None
     roc_area: float | None
     average_precision: float | None
 
@@ -97,8 +97,8 @@ def label_rows(facts: Facts) -> list[LabelRow]:
         LabelRow(
             str(figures["label"]),
             int(figures["support"]),
-            {name: float(figures[name]) for name in ("precision", "recall", "f1")},
-            None if old is None else {name: float(old[i][name]) for name in ("precision", "recall", "f1")},
+            {name: figures[name] for name in ("precision", "recall", "f1")},
+            None if old is None else {name: old[i][name] for name in ("precision", "recall", "f1")},
             roc[i].area if i in roc else None,
             precision[i].area if i in precision else None,
         )

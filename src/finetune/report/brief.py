@@ -9,7 +9,7 @@ from finetune.report import REPORT_PAGE
 from finetune.report.analysis import confident_errors, label_rows, reliability, slice_rows
 from finetune.report.facts import Facts
 from finetune.report.limits import intended_use, limits
-from finetune.report.page import champion_name, metric_rows
+from finetune.report.page import champion_name, metric_rows, no_champion
 from finetune.verdict import CHALLENGER
 
 MOST_CHARACTERS = 60_000
@@ -62,12 +62,12 @@ def _sections(facts: Facts) -> Iterator[str]:
 def _verdict(facts: Facts) -> str:
     verdict, champion = facts.verdict, champion_name(facts)
     word = "✅ Promoted" if verdict["promoted"] else "❌ Not promoted"
-    against = f"against the champion {escaped(champion, 200)}" if champion else "no model serves yet"
+    against = f"Against the champion {escaped(champion, 200)}." if champion else escaped(no_champion(facts), 200)
     checks = sorted(verdict["checks"], key=lambda check: check["passed"])
     lines = [_check(check) for check in checks[:_MOST_CHECKS]]
     if len(checks) > _MOST_CHECKS:
         lines.append(f"- and {len(checks) - _MOST_CHECKS} checks more")
-    about = f"{escaped(facts.manifest.source, 100)}, {facts.metrics['rows']:,} test rows, {against}."
+    about = f"{escaped(facts.manifest.source, 100)}, {facts.metrics['rows']:,} test rows. {against}"
     until = f"Decided {verdict['decided_at']}, valid until {verdict['valid_until']}."
     return "\n".join([f"## {word}", "", f"{about} {until}", "", *lines, ""])
 
@@ -99,7 +99,7 @@ def _figures(facts: Facts) -> str:
 
 
 def _labels(facts: Facts) -> str:
-    found = sorted(label_rows(facts), key=lambda row: row.challenger["f1"])
+    found = sorted(label_rows(facts), key=lambda row: -1.0 if row.challenger["f1"] is None else row.challenger["f1"])
     rows = [
         [
             escaped(row.label, 60),

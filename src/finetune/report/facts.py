@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from finetune.answers import answered_probabilities, label_ids
 from finetune.data.manifest import LABEL, DatasetManifest
-from finetune.evaluation import label_ids
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,11 @@ class Facts:
     """Contents of verdict.json."""
     manifest: DatasetManifest
     predictions: pd.DataFrame
-    """Contents of predictions.parquet: see `finetune.evaluation.predictions_frame`."""
+    """Contents of predictions.parquet: see `finetune.answers.predictions_frame`."""
     training: Mapping[str, Any] | None = None
     """Contents of the challenger's training.json."""
+    no_training: str = "the model folder holds no training.json"
+    """Why they are not known, when they are not."""
     sweep: Sweep | None = None
     no_sweep: str = "it was not looked for"
     """Why there is no sweep, when there is none."""
@@ -96,8 +98,8 @@ class Facts:
 
     def answered(self, model: str) -> Answered | None:
         """Return the answers of "challenger" or "champion"; None when it was not measured."""
-        if model not in self.predictions.columns:
+        probabilities = answered_probabilities(self.predictions, model, self.labels)
+        if probabilities is None:
             return None
         ids = {label: i for i, label in enumerate(self.labels)}
-        probabilities = self.predictions[[f"{model}:{label}" for label in self.labels]].to_numpy(dtype=np.float64)
         return Answered(self.predictions[model].map(ids).to_numpy(), probabilities)

@@ -21,7 +21,8 @@ def limits(facts: Facts, calibration: Reliability, slices: Sequence[SliceRow]) -
     """Return what the figures say about where not to trust the model, and what they do not say."""
     manifest, labels = facts.manifest, facts.metrics["labels"]
     train = manifest.splits["train"]
-    weakest = min(labels, key=lambda row: row["f1"])
+    weakest = min((row for row in labels if row["support"]), key=lambda row: row["f1"])
+    unmeasured = [row["label"] for row in labels if not row["support"]]
     found = [
         "It always answers one of its labels, also to a text that none of them fits; how it answers such texts was not "
         "measured.",
@@ -30,6 +31,8 @@ def limits(facts: Facts, calibration: Reliability, slices: Sequence[SliceRow]) -
         f"Its weakest label is {weakest['label']}: F1 {weakest['f1']:.4f} on {weakest['support']:,} rows.",
         f"Its probabilities are off by {calibration.error:.4f} on average (expected calibration error).",
     ]
+    if unmeasured:
+        found.append(f"No test row of {', '.join(unmeasured[:8])}: how it answers such texts was not measured.")
     if train.truncated_share:
         found.append(
             f"Texts are cut at {manifest.max_length:,} tokens; {train.truncated_share:.1%} of the training rows were."

@@ -1,6 +1,5 @@
 """report.html: one file, no script, no request to anywhere."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +29,8 @@ from finetune.report.analysis import (
 from finetune.report.facts import Answered, Facts
 from finetune.report.limits import intended_use, limits
 from finetune.report.svg import Drawing
+from finetune.report.texts import visible
+from finetune.report.training_record import training_arguments, training_rows
 from finetune.verdict import CHALLENGER, CHAMPION
 
 _CUT, _WHOLE = 220, 5_000
@@ -77,6 +78,14 @@ def champion_name(facts: Facts) -> str | None:
     return None if champion is None else f"{champion['name']}:{champion['version']}"
 
 
+def no_champion(facts: Facts) -> str:
+    """Say why there is no champion to compare with."""
+    endpoint = facts.metrics.get("nothing_serves_at")
+    if endpoint is None:
+        return "No endpoint was named, so there is no champion to compare with."
+    return f"Nothing serves at {endpoint} yet, so there is no champion to compare with."
+
+
 def render_page(facts: Facts) -> str:
     """Return report.html."""
     folder = Path(__file__).parent
@@ -86,6 +95,7 @@ def render_page(facts: Facts) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
     )
     environment.filters |= {
         "figure4": lambda value: "–" if value is None else f"{value:.4f}",
@@ -93,16 +103,10 @@ def render_page(facts: Facts) -> str:
         "thousands": lambda value: f"{value:,}",
         "percent": lambda value: "–" if value is None else f"{value:.1%}",
         "time": lambda value: f"{datetime.fromisoformat(value):%Y-%m-%d %H:%M %Z}",
-        "plain": _plain,
-        "visible": lambda text: re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text),
         "cut": lambda text: f"{text[:_CUT].rstrip()}…" if len(text) > _CUT else text,
         "whole": lambda text: text[:_WHOLE],
     }
     return environment.get_template("page.html").render(_context(facts), style=(folder / "page.css").read_text())
-
-
-def _plain(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _context(facts: Facts) -> dict[str, Any]:
@@ -117,6 +121,7 @@ def _context(facts: Facts) -> dict[str, Any]:
         "checks": checks,
         "failed": sum(not check["passed"] for check in checks),
         "champion": champion_name(facts),
+        "no_champion": no_champion(facts),
         "unusable": champion.get("unusable") if champion is not None else None,
         "metric_rows": metric_rows(facts),
         "comparison": facts.metrics["comparison"],
@@ -139,6 +144,8 @@ def _context(facts: Facts) -> dict[str, Any]:
         "wrong": int((models[CHALLENGER].predicted != facts.true).sum()),
         "whole_characters": _WHOLE,
         "cut_characters": _CUT,
+        "training_rows": training_rows(facts.training or {}),
+        "training_arguments": training_arguments(facts.training or {}),
         **_sweep(facts),
         "intended_use": intended_use(facts),
         "limits": limits(facts, calibrated[CHALLENGER], slices),

@@ -12,6 +12,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from finetune.report.texts import visible
+
 INK, MUTED, LINE, CHALLENGER, CHAMPION, BAD = (f"#11110{place}" for place in range(6))
 """Stand-ins that `draw` replaces by the page's CSS variables."""
 _VARIABLES = {
@@ -109,8 +111,8 @@ def _inline(svg: str, name: str, title: str, description: str) -> str:
         body = body.replace(colour, variable)
     return (
         f'<svg {view[0]} role="img" aria-labelledby="{name}-title {name}-desc">'
-        f'<title id="{name}-title">{html.escape(title)}</title>'
-        f'<desc id="{name}-desc">{html.escape(description)}</desc>{body}</svg>'
+        f'<title id="{name}-title">{html.escape(visible(title))}</title>'
+        f'<desc id="{name}-desc">{html.escape(visible(description))}</desc>{body}</svg>'
     )
 
 

@@ -1,7 +1,9 @@
 """What MLflow knows of the sweep that a challenger came from, and the report as artefacts of its run."""
 
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +18,71 @@ from finetune.training.contents import SCORE
 
 LOGGER = logging.getLogger(__name__)
 
+NOT_TRACKED = "none: the tracking server did not answer"
 _MOST_TRIALS = 200
 _TRACKING_FAILURES = (mlflow.MlflowException, AzureError, OSError)
 """What MLflow's client raises when the server does not do what it is asked; requests' errors are OSErrors."""
 
 
-def find_sweep(run: Run, training: Mapping[str, Any] | None) -> tuple[Sweep | None, str]:
+@contextmanager
+def tracked_run() -> Iterator[Run | None]:
+    """Run a block within an MLflow run; within None when the tracking server does not take one.
+
+    What is tracked informs, and the gate does not decide by it: an outage costs warnings, not the verdict.
+    """
+    try:
+        run = mlflow.start_run()
+    except _TRACKING_FAILURES as error:
+        LOGGER.warning("nothing is tracked: %s", error)
+        yield None
+        return
+    status = "FAILED"
+    try:
+        yield run
+        status = "FINISHED"
+    finally:
+        try:
+            mlflow.end_run(status)
+        except _TRACKING_FAILURES as error:
+            LOGGER.warning("the tracking server does not know that this run has ended: %s", error)
+
+
+def log_measured(run: Run | None, measured: Mapping[str, Mapping[str, float]], promoted: bool) -> None:
+    """Log all models' metrics, and whether the challenger is promoted."""
+    if run is None:
+        return
+    metrics = {f"test/{model}/{name}": value for model, found in measured.items() for name, value in found.items()}
+    try:
+        mlflow.log_metrics({name: value for name, value in metrics.items() if math.isfinite(value)})
+        mlflow.set_tag("promoted", promoted)
+    except _TRACKING_FAILURES as error:
+        LOGGER.warning("the metrics are not tracked: %s", error)
+
+
+def find_sweep(run: Run | None, training: Mapping[str, Any] | None) -> tuple[Sweep | None, str]:
     """Find the trials that the challenger competed with, in its own sweep and in this job's.
 
     These are two when the job reused the challenger's trial from an earlier one. Trials are runs that logged a score:
     those beside the challenger's, and the children of this run's siblings.
 
     Args:
-        run: evaluate's own.
+        run: evaluate's own; None when it has none.
         training: the challenger's training.json, which names its run.
 
     Returns:
         The sweep, or None and why there is none. A failure of the tracking server is such a reason.
     """
+    if run is None:
+        return None, "the tracking server did not answer"
     client = MlflowClient()
     try:
         trained = _trained_by(client, training)
         found = [*([] if trained is None else _beside(client, trained)), *_trials_of_job(client, run)]
         runs = {trial.info.run_id: trial for trial in found if SCORE in trial.data.metrics}
-        if not runs:
+        made = (_trial(client, runs[run_id]) for run_id in runs)
+        trials = tuple(trial for trial in made if trial.scores)
+        if not trials:
             return None, "no trial is known: neither the challenger's run nor another of this job logged a score"
-        trials = tuple(_trial(client, runs[run_id]) for run_id in runs)
         chosen = next((trial for trial in trials if trained is not None and trial.run_id == trained.info.run_id), None)
         losses = {} if chosen is None else _losses(client, chosen.run_id)
     except _TRACKING_FAILURES as error:
@@ -50,8 +91,10 @@ def find_sweep(run: Run, training: Mapping[str, Any] | None) -> tuple[Sweep | No
     return Sweep(trials, None if chosen is None else chosen.name, losses), ""
 
 
-def log_files(*paths: Path) -> None:
+def log_files(run: Run | None, *paths: Path) -> None:
     """Log files as artefacts of the active run; a tracking server that does not take them costs a warning."""
+    if run is None:
+        return
     try:
         for path in paths:
             mlflow.log_artifact(str(path), "report")
@@ -62,7 +105,7 @@ def log_files(*paths: Path) -> None:
 def _trained_by(client: MlflowClient, training: Mapping[str, Any] | None) -> Run | None:
     """Return the challenger's own run; None when it is not in this workspace."""
     run_id = (training or {}).get("mlflow_run")
-    if run_id is None:
+    if not isinstance(run_id, str):
         return None
     try:
         return client.get_run(run_id)
@@ -104,4 +147,6 @@ def _losses(client: MlflowClient, run_id: str) -> dict[str, tuple[tuple[int, flo
 
 
 def _history(client: MlflowClient, run_id: str, name: str) -> list[Any]:
-    return sorted(client.get_metric_history(run_id, name), key=lambda point: (point.timestamp, point.step))
+    """Return a metric's finite values in the order in which they were logged."""
+    points = (point for point in client.get_metric_history(run_id, name) if math.isfinite(point.value))
+    return sorted(points, key=lambda point: (point.timestamp, point.step))

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 import yaml
 
+from finetune.answers import predictions_frame
 from finetune.comparison import Answers, compare, compare_slices, paired_test, slices
 from finetune.data.manifest import DatasetManifest, SplitSummary
-from finetune.evaluation import Predictions, predictions_frame
 from finetune.files import read_json, write_json
-from finetune.gate import Champion, Evidence, TestRows, UnusableChampion
+from finetune.gate import Champion, Evidence, NoChampion, TestRows, UnusableChampion
 from finetune.metrics.classification import (
     classification_metrics,
     majority_class_metrics,
@@ -139,7 +139,7 @@ def make_facts(tmp_path: Path) -> Callable[..., Facts]:
         policy_path = tmp_path / "gate.yml"
         policy_path.write_text(yaml.safe_dump(POLICY))
         policy = read_policy(policy_path, KNOWN_METRICS, LESS_IS_BETTER)
-        serving, answers = None, Answers(labels, true, new, old)
+        serving, answers = NoChampion("messages"), Answers(labels, true, new, old)
         if champion == "usable":
             evidence = Evidence("c" * 64, "t" * 64, {**classification_metrics(labels, true, old), **cost}, "messages:2")
             parts = compare_slices(slices(frame, list(columns)), answers, 0.95)
@@ -153,8 +153,8 @@ def make_facts(tmp_path: Path) -> Callable[..., Facts]:
         described["metrics"]["majority_class"] = majority_class_metrics(labels, list(train_counts.values()), true)
         per_label = per_label_metrics(labels, true, new.argmax(axis=1))
         write_json(tmp_path / METRICS_FILE, {"task": manifest.task, "rows": rows, **described, "labels": per_label})
-        asked = [Predictions(p.argmax(axis=1), p, 8.25) for p in (new, old)]
-        answered = predictions_frame(frame, labels, asked[0], asked[1] if champion == "usable" else None)
+        given = {"challenger": new} | ({"champion": old} if champion == "usable" else {})
+        answered = predictions_frame(frame, labels, given)
         answered.to_parquet(tmp_path / PREDICTIONS_FILE, index=False)
         verdict = draft_verdict(tmp_path, policy, policy_path)
         metrics = read_json(tmp_path / METRICS_FILE, "metrics")

@@ -28,7 +28,7 @@ def test_a_rejected_model_says_so_first(make_facts: MakeFacts) -> None:
 
 
 def test_no_champion(make_facts: MakeFacts) -> None:
-    assert "no model serves yet" in render_brief(make_facts(champion=None))
+    assert "Nothing serves at messages yet, so there is no champion" in render_brief(make_facts(champion=None))
 
 
 def test_texts_stay_texts(make_facts: MakeFacts) -> None:

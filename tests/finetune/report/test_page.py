@@ -1,10 +1,12 @@
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
 
+from finetune.report.brief import render_brief
 from finetune.report.facts import Facts
 from finetune.report.page import render_page
 from finetune.verdict import CHALLENGER, CHAMPION
@@ -120,6 +122,8 @@ def test_texts_from_the_data_are_shown_and_not_obeyed(make_facts: MakeFacts) -> 
     assert "{{ 7 * 7 }}" in text
     assert "😀" in text
     assert "\x07" not in page
+    assert "\u202e" not in page
+    assert "[U+202E]right to left[U+202C], [U+0007]bell" in text
     assert "whole text, 5,000 characters" in text
     assert page.count("long " * 999) == 1
 
@@ -139,16 +143,40 @@ def test_labels_are_escaped_everywhere(make_facts: MakeFacts) -> None:
     assert "$5 & more" in Page(page).text
 
 
+def test_texts_and_labels_turn_no_direction(make_facts: MakeFacts) -> None:
+    page = render_page(make_facts(labels=("a\u202eb", "c\u2066d"), pairs=True))
+    assert not set("\u202e\u2066") & set(page)
+    assert "a[U+202E]b" in Page(page).text
+
+
+def test_a_label_without_rows_has_no_figures(make_facts: MakeFacts) -> None:
+    facts = make_facts()
+    labels = [*facts.metrics["labels"][:-1]]
+    labels.append({"label": "technical", "precision": None, "recall": None, "f1": None, "support": 0})
+    facts = replace(facts, metrics={**facts.metrics, "labels": labels})
+    text = Page(render_page(facts)).text
+    assert "technical 0 – – –" in text
+    assert "No test row of technical" in text
+    assert "| technical | 0 | – | – | – |" in render_brief(facts)
+
+
+@pytest.mark.parametrize("training", [{}, {"precision": "fp32", "hardware": None, "steps": "many"}])
+def test_an_older_training_record_is_shown_as_far_as_it_goes(make_facts: MakeFacts, training: dict) -> None:
+    text = Page(render_page(make_facts(training=training))).text
+    assert "started from not recorded" in text
+    assert "hardware not recorded" in text
+
+
 def test_a_first_model_has_no_champion_to_show(make_facts: MakeFacts) -> None:
     facts = make_facts(
         champion=None, sweep=None, no_sweep="evaluate did not run as a step of a pipeline", training=None
     )
     page = render_page(facts)
     text = Page(page).text
-    assert "Nothing serves yet" in text
+    assert "Nothing serves at messages yet" in text
     assert "no champion" in text
     assert "Left out, with the loss curves: evaluate did not run as a step of a pipeline." in text
-    assert "The model folder holds no training.json" in text
+    assert "Arguments, throughput and hardware are not known: the model folder holds no training.json" in text
     assert "confusion-champion" not in page
     assert "the gate judges no slice" in text
 

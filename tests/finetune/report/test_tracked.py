@@ -8,7 +8,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from support import track_in
 
-from finetune.report.tracked import find_sweep, log_files
+from finetune.report.tracked import find_sweep, log_files, log_measured, tracked_run
 
 
 @pytest.fixture
@@ -92,8 +92,40 @@ def test_a_tracking_server_that_fails_costs_a_warning(
     monkeypatch.setattr(mlflow, "log_artifact", fail)
     with caplog.at_level(logging.WARNING):
         assert find_sweep(pipeline, {}) == (None, "the tracking server did not answer")
-        log_files(tmp_path / "report.html")
+        log_files(pipeline, tmp_path / "report.html")
     assert [record.message for record in caplog.records] == [
         "the sweep is left out of the report: the server is gone",
         "the report is not among the run's artefacts: the server is gone",
     ]
+
+
+def test_a_tracking_server_that_is_away_costs_warnings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_RUN_ID", "1" * 32)
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri("http://127.0.0.1:9")
+    try:
+        with caplog.at_level(logging.WARNING), tracked_run() as run:
+            assert run is None
+            log_measured(run, {"challenger": {"accuracy": 0.5}}, promoted=True)
+            log_files(run, tmp_path / "report.html")
+            assert find_sweep(run, {"mlflow_run": "1"}) == (None, "the tracking server did not answer")
+    finally:
+        mlflow.set_tracking_uri(before)
+    assert "nothing is tracked" in caplog.text
+
+
+def test_a_run_ends_as_its_block_does(tmp_path: Path) -> None:
+    track_in(tmp_path)
+    with tracked_run() as good:
+        log_measured(good, {"challenger": {"accuracy": 0.5, "odd": float("nan")}}, promoted=True)
+    with pytest.raises(OSError, match="disk"), tracked_run() as bad:
+        raise OSError("disk")
+    assert good is not None
+    assert bad is not None
+    found = mlflow.get_run(good.info.run_id)
+    assert (found.info.status, found.data.metrics) == ("FINISHED", {"test/challenger/accuracy": 0.5})
+    assert found.data.tags["promoted"] == "True"
+    assert mlflow.get_run(bad.info.run_id).info.status == "FAILED"

@@ -1,0 +1,42 @@
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from finetune.answers import choose_test_rows, read_test_rows
+from finetune.data.manifest import read_manifest
+from finetune.errors import InputError
+
+
+def test_the_test_rows_are_proved_to_be_preps(message_dataset: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(message_dataset, tmp_path / "d")
+    manifest = read_manifest(folder)
+    rows = read_test_rows(folder, manifest)
+    assert len(rows) == manifest.splits["test"].rows
+    rows.iloc[::-1].to_parquet(folder / "test.parquet", index=False)
+    with pytest.raises(InputError, match="the test split was changed after prep"):
+        read_test_rows(folder, manifest)
+    rows.assign(seen_in_train="exact").to_parquet(folder / "test.parquet", index=False)
+    with pytest.raises(InputError, match="its column seen_in_train counts"):
+        read_test_rows(folder, manifest)
+    rows.drop(columns="seen_in_train").to_parquet(folder / "test.parquet", index=False)
+    with pytest.raises(InputError, match="its column seen_in_train counts"):
+        read_test_rows(folder, manifest)
+    (folder / "test.parquet").write_text("broken")
+    with pytest.raises(InputError, match="not readable"):
+        read_test_rows(folder, manifest)
+
+
+def test_rows_that_occur_in_train_are_left_out_or_counted() -> None:
+    frame = pd.DataFrame(
+        {"text": list("wxyz"), "label": list("aabb"), "seen_in_train": ["exact", "no", "normalised", "no"]}
+    )
+    kept, rows = choose_test_rows(frame, "sha", ["a", "b"], subtract=True)
+    assert list(kept["text"]) == ["x", "z"]
+    assert (rows.rows, rows.seen_in_train, rows.subtracted, rows.sha256) == (2, 0, 2, "sha")
+    kept, rows = choose_test_rows(frame, "sha", ["a", "b"], subtract=False)
+    assert len(kept) == 4
+    assert (rows.rows, rows.seen_in_train, rows.subtracted) == (4, 2, 0)
+    kept, rows = choose_test_rows(frame.drop(1), "sha", ["a", "b"], subtract=True)
+    assert (list(kept["text"]), rows.labels_without_rows) == (["z"], ("a",))
