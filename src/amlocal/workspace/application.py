@@ -46,7 +46,7 @@ def https_app(key: str, store: Store, blobs: BlobStore, mlflow_uri: str, more: S
         if uri.startswith("azureml:") and not blobs.find(*locate(uri)):
             raise bad_request(f"There are no files at {uri}; upload them before registering the data asset.")
 
-    routes: list[BaseRoute] = [Route("/", workspace), *datastore_routes(key), *compute_routes(), *more]
+    routes: list[BaseRoute] = [Route("/", workspace), *datastore_routes(key), *compute_routes(store), *more]
     for kind in asset_kinds(model_exists, data_exists):
         routes += asset_routes(store, kind, key)
     routes.append(Route("/{rest:path}", _unknown, methods=["GET", "PUT", "POST", "PATCH", "DELETE"]))
