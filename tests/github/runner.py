@@ -9,12 +9,15 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from github.expressions import Scope, evaluate_condition, interpolate
 from github.files import ROOT, load
 from github.gh import GitHub
 from github.oidc import Provider
+
+if TYPE_CHECKING:
+    from azure.ai.ml import MLClient
 
 JOB_KEYS = {
     *("name", "runs-on", "needs", "if", "permissions", "environment", "concurrency", "timeout-minutes", "env"),
@@ -98,6 +101,7 @@ class Runner:
         variables: `vars` of the repository.
         environment: More environment for all steps, such as how to reach stand-ins.
         bin: First folder on PATH.
+        client: Azure's client of the workspace, to look what is there.
         approve: Asked before a job of a protected environment begins, with the run as a reviewer sees it.
         performed: Names of all steps that were run, over all runs.
     """
@@ -109,6 +113,7 @@ class Runner:
     variables: dict[str, str]
     environment: dict[str, str]
     bin: Path
+    client: "MLClient"
     approve: Callable[[str, Run], bool]
     performed: set[str] = field(default_factory=set)
     run_ids: Iterator[int] = field(default_factory=lambda: itertools.count(1001))
@@ -179,6 +184,10 @@ class _Job:
         result.summary = self.summary.read_text()
 
     def _start(self) -> None:
+        # GitHub's machines come with a Python that has no packages.
+        python = self.runner.bin / "python3"
+        python.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+        python.chmod(0o755)
         token = uuid.uuid4().hex
         permissions = self.job["permissions"]
         self.runner.github.tokens[token] = permissions
@@ -314,9 +323,10 @@ def _checkout(job: _Job, given: dict[str, str]) -> str | None:
     return None
 
 
-def _setup_python(_job: _Job, given: dict[str, str]) -> str | None:
+def _setup_python(job: _Job, given: dict[str, str]) -> str | None:
     if given != {"python-version": f"{sys.version_info.major}.{sys.version_info.minor}"}:
         raise RunnerError(f"setup-python with {given}")
+    job.environment["PATH"] = f"{Path(sys.executable).parent}:{job.environment['PATH']}"
     return None
 
 
