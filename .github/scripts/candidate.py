@@ -60,6 +60,8 @@ def read(candidate: Path) -> dict[str, str]:
         raise CandidateError(f"{path}: {error}") from None
     if registration.get("registered") is False:
         return {"promoted": "false"}
+    if registration.get("registered") is not True:
+        raise CandidateError(f"{path}: registered is {registration.get('registered')!r}; expected true or false")
     model = registration.get("model") or {}
     values = {
         "model_name": (NAME, model.get("name")),
