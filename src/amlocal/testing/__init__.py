@@ -2,7 +2,7 @@
 
 Pytest fixtures, which are used by importing their names into a ``conftest.py``: ``in_process_workspace`` and
 ``in_process_client`` for all that runs in the process of the test, with faults at every call; ``workspace``,
-``client_environment`` and ``ml_client`` for what starts processes of its own.
+``client_environment``, ``ml_client`` and ``client_faults`` for what starts processes of its own.
 """
 
 from amlocal.testing.faults import Call, Faults, ProcessKilled
@@ -11,8 +11,17 @@ from amlocal.testing.in_process import (
     in_process,
     in_process_client,
     in_process_workspace,
+    make_client,
 )
-from amlocal.testing.loopback import client_environment, ml_client, processes_of, running_workspace, workspace
+from amlocal.testing.loopback import (
+    client_environment,
+    client_faults,
+    faulty,
+    ml_client,
+    processes_of,
+    running_workspace,
+    workspace,
+)
 from amlocal.testing.scoring import ScoringAnswer, ScoringProcessDied, ScoringRequest
 
 __all__ = [
@@ -24,9 +33,12 @@ __all__ = [
     "ScoringProcessDied",
     "ScoringRequest",
     "client_environment",
+    "client_faults",
+    "faulty",
     "in_process",
     "in_process_client",
     "in_process_workspace",
+    "make_client",
     "ml_client",
     "processes_of",
     "running_workspace",

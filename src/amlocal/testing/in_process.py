@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 SCORING_HOST = f"scoring.{names.DOMAIN}"
+NO_TIME = 0.001
+"""Seconds: enough for the workspace's thread to get on."""
 PARTIES = {
     names.MANAGEMENT_HOST: "management",
     names.IDENTITY_HOST: "identity",
@@ -112,7 +114,7 @@ def in_process(home: Path) -> Iterator[InProcessWorkspace]:
         def perform(call: Call, request: Request) -> Answer:
             return run(_answer(applications, holds, call, request))
 
-        wire = Wire(faults, PARTIES, perform, refuse_others=True)
+        wire = Wire(faults, PARTIES, perform, refuse_others=True, longest_wait=NO_TIME)
         try:
             for name, value in environment.items():
                 patch.setenv(name, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from amlocal.testing.faults import BLOB, Faults
 from amlocal.testing.in_process import make_client
-from amlocal.workspace import lifecycle
+from amlocal.testing.transports import Wire, intercepted
+from amlocal.workspace import lifecycle, names
 from amlocal.workspace.connection import WorkspaceConnection
 
 if TYPE_CHECKING:
@@ -50,6 +53,38 @@ def client_environment(workspace: WorkspaceConnection, monkeypatch: pytest.Monke
 def ml_client(client_environment: WorkspaceConnection) -> MLClient:
     """Azure's client, with the credential that cloud code uses."""
     return make_client()
+
+
+@pytest.fixture
+def client_faults(client_environment: WorkspaceConnection) -> Iterator[Faults]:
+    """Faults between the clients of this process and ``workspace``, whose child processes are not struck."""
+    with faulty(client_environment) as faults:
+        yield faults
+
+
+@contextlib.contextmanager
+def faulty(connection: WorkspaceConnection) -> Iterator[Faults]:
+    """Strike and record the calls that this process makes to a running workspace while the context lasts.
+
+    Azure's clients wait a twentieth of a second at most meanwhile, between polls and between retries.
+
+    Args:
+        connection: The workspace.
+    """
+    parties = {
+        names.MANAGEMENT_HOST: "management",
+        names.IDENTITY_HOST: "identity",
+        names.BLOB_HOST: BLOB,
+        _netloc(connection.scoring_base_url): "scoring",
+        _netloc(connection.mlflow_tracking_uri): "mlflow",
+    }
+    faults = Faults()
+    with intercepted(Wire(faults, parties, perform=None, refuse_others=False, longest_wait=0.05)):
+        yield faults
+
+
+def _netloc(address: str) -> str:
+    return urllib.parse.urlsplit(address).netloc
 
 
 def processes_of(home: Path) -> list[psutil.Process]:

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
-NO_TIME = 0.001
-"""Seconds that a wait of Azure's clients takes: enough for other threads to get on."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +54,14 @@ class Wire:
         parties: For hosts (with the port, where one is given) of the workspace, how addresses of calls begin.
         perform: Lets the workspace answer; ``None`` where the library sends the request itself.
         refuse_others: Whether no other host but this machine can be reached.
+        longest_wait: Seconds that Azure's clients wait at most, between polls and between retries.
     """
 
     faults: Faults
     parties: Mapping[str, str]
     perform: Callable[[Call, Request], Answer] | None
     refuse_others: bool
+    longest_wait: float
 
     def call(self, method: str, url: str) -> Call | None:
         """Name a request as a call of the workspace; ``None`` when it goes elsewhere.
@@ -111,8 +111,6 @@ class Wire:
 @contextlib.contextmanager
 def intercepted(wire: Wire) -> Iterator[None]:
     """Put a workspace's wire between the HTTP libraries and the network while the context lasts.
-
-    Azure's clients do not wait meanwhile, neither between retries nor between polls.
 
     Args:
         wire: The wire.
@@ -288,7 +286,7 @@ def _intercept_azure_core(wire: Wire, patch: pytest.MonkeyPatch) -> None:
         finally:
             wire.faults.pay_interrupt()
 
-    patch.setattr(HttpTransport, "sleep", lambda _self, _seconds: time.sleep(NO_TIME))
+    patch.setattr(HttpTransport, "sleep", lambda _self, seconds: time.sleep(min(seconds, wire.longest_wait)))
     patch.setattr(LROPoller, "wait", wait)
 
 

@@ -92,11 +92,15 @@ def asset_routes(store: Store, kind: AssetKind, key: str) -> list[Route]:
     def versions_of(request: Request) -> str:
         return f"{kind.collection}/{request.path_params['name']}/versions"
 
+    def with_version(properties: Json, version: str) -> Json:
+        """Let a definition state its version."""
+        if kind.spec is None or not isinstance(properties.get(kind.spec), dict):
+            return properties
+        return {**properties, kind.spec: {**properties[kind.spec], "version": version}}
+
     def answer(resource: Resource) -> Json:
         properties = {**kind.defaults, **resource.body.get("properties", {})}
-        if kind.spec is not None:
-            properties[kind.spec] = {**properties[kind.spec], "version": resource.name}
-        return arm_resource(resource, properties=properties)
+        return arm_resource(resource, properties=with_version(properties, resource.name))
 
     async def list_containers(request: Request) -> Response:
         containers = _filtered(store.members(kind.collection), request.query_params)
@@ -144,7 +148,9 @@ def asset_routes(store: Store, kind: AssetKind, key: str) -> list[Route]:
         body = await read_json(request)
         existing = store.get(versions_of(request), version)
         if existing is not None:
-            _refuse_change(kind, f"{name}:{version}", existing.body["properties"], body["properties"])
+            # A client that archives a component sends the answer back, and what that added is no change.
+            old, new = (with_version(each["properties"], version) for each in (existing.body, body))
+            _refuse_change(kind, f"{name}:{version}", old, new)
         elif kind.check is not None:
             kind.check(body["properties"])
         with store.transaction():

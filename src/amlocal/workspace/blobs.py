@@ -75,6 +75,10 @@ class BlobStore:
         """Delete uploads that a crash cut short, whose clients start over; for the one process that takes uploads."""
         shutil.rmtree(self._staging, ignore_errors=True)
         self._staging.mkdir()
+        named = {name for (name,) in self._connection.execute("SELECT content FROM blobs")}
+        for content in self._contents.iterdir():
+            if content.name not in named:
+                content.unlink()
 
     def get(self, container: str, name: str) -> Blob | None:
         """Look a blob up, or ``None`` where there is none."""

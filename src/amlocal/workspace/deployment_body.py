@@ -9,6 +9,7 @@ from amlocal.workspace.store import Json
 
 DURATION = re.compile(r"P(?:(?P<d>\d+)D)?(?:T(?:(?P<h>\d+)H)?(?:(?P<m>\d+)M)?(?:(?P<s>\d+(?:\.\d+)?)S)?)?")
 MAX_REQUEST_TIMEOUT = 180.0
+MAX_INSTANCES = 50
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,9 @@ def parse_deployment(body: Json) -> DeploymentRequest:
     if not 0 < timeout <= MAX_REQUEST_TIMEOUT:
         raise bad_request(f"request_timeout_ms is {timeout * 1000:.0f}; expected 1 to 180000.")
     waits = settings.get("maxQueueWait")
+    instances = _positive(body.get("sku", {}).get("capacity"), "instance_count")
+    if instances > MAX_INSTANCES:
+        raise bad_request(f"instance_count is {instances}; expected {MAX_INSTANCES} at most.")
     return DeploymentRequest(
         model=_model_reference(properties.get("model")),
         code=code["codeId"],
@@ -73,7 +77,7 @@ def parse_deployment(body: Json) -> DeploymentRequest:
         environment_variables={
             name: str(value) for name, value in (properties.get("environmentVariables") or {}).items()
         },
-        instance_count=_positive(body.get("sku", {}).get("capacity"), "instance_count"),
+        instance_count=instances,
         max_concurrent_requests_per_instance=_positive(
             settings.get("maxConcurrentRequestsPerInstance"), "max_concurrent_requests_per_instance"
         ),

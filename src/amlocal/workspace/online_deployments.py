@@ -29,6 +29,8 @@ from amlocal.workspace.operations import Operations
 from amlocal.workspace.store import Json, Resource, Store
 
 LOG_LINES = 1000
+MAX_DEPLOYMENTS = 20
+"""Per endpoint: Azure's quota, which can be raised there."""
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +112,8 @@ class OnlineDeployments:
         existing = self.store.get(deployments_of(endpoint), name)
         if existing is not None and provisioning_state(existing) in BUSY:
             raise conflict(f"Deployment {name} is in state {provisioning_state(existing)}; wait for it first.")
+        if existing is None and len(self.store.members(deployments_of(endpoint))) >= MAX_DEPLOYMENTS:
+            raise bad_request(f"Endpoint {endpoint} has {MAX_DEPLOYMENTS} deployments; expected no more.")
         wanted = parse_deployment(body)
         self.files.check_references(wanted)
         body["properties"] |= {"provisioningState": "Creating" if existing is None else "Updating"}

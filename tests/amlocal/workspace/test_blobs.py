@@ -3,6 +3,9 @@
 import asyncio
 import base64
 import functools
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,3 +160,46 @@ def test_listing_by_prefix_folder_and_page(client: Client) -> None:
     assert names("&maxresults=2") == ["m/a", "m/b/c", "m/b/c"]
     assert names("&maxresults=2&marker=m/b/c") == ["m/b/d", "n%", ""]
     assert names("&prefix=nothing") == [""]
+
+
+DIE_WITHIN_AN_UPLOAD = """\
+import asyncio, os, signal, sys
+from pathlib import Path
+from amlocal.workspace.blobs import BlobStore
+from amlocal.workspace.store import Store
+
+folder = Path(sys.argv[1])
+blobs = BlobStore(Store(folder / "store.db").connection, folder / "blobs")
+
+async def whole():
+    yield b"whole"
+
+async def half():
+    yield b"half of"
+    os.kill(os.getpid(), signal.SIGKILL)
+
+async def replaced():
+    yield b"new contents"
+
+def put(name, data):
+    asyncio.run(blobs.put("data", name, data, content_type="text/plain", metadata={}))
+
+put("a", whole())
+if sys.argv[2] == "pointing":
+    # Killed when the contents are in place and no name points to them.
+    blobs._point = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    put("a", replaced())
+asyncio.run(blobs.put_block("data", "big", "1", whole()))
+put("a", half())
+"""
+
+
+@pytest.mark.parametrize("moment", ["sending", "pointing"])
+def test_a_process_killed_within_an_upload_leaves_the_blob_as_it_was(tmp_path: Path, moment: str) -> None:
+    died = subprocess.run([sys.executable, "-c", DIE_WITHIN_AN_UPLOAD, tmp_path, moment], check=False)
+    assert died.returncode == -signal.SIGKILL
+    blobs = BlobStore(Store(tmp_path / "store.db").connection, tmp_path / "blobs")
+    blobs.discard_unfinished()
+    assert [(blob.name, blob.content.read_bytes()) for blob in blobs.find("data")] == [("a", b"whole")]
+    assert list((tmp_path / "blobs" / "staging").iterdir()) == []
+    assert len(list((tmp_path / "blobs" / "contents").iterdir())) == 1

@@ -1,0 +1,278 @@
+"""Every operation of Azure's client that docs/workspace.md lists, in this process and over loopback."""
+
+import contextlib
+import json
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from azure.ai.ml import MLClient, load_component
+from azure.ai.ml.entities import (
+    CodeConfiguration,
+    Data,
+    Environment,
+    ManagedOnlineDeployment,
+    ManagedOnlineEndpoint,
+    Model,
+)
+from azure.core.exceptions import ResourceNotFoundError
+
+from amlocal.testing import ScoringRequest, in_process, make_client
+from amlocal.workspace.connection import WorkspaceConnection
+
+DOCS = Path(__file__).parents[3] / "docs" / "workspace.md"
+ECHO = Path(__file__).parents[1] / "endpoints" / "fixtures" / "echo"
+COMPONENT = """\
+type: command
+name: NAME
+environment: azureml:any:1
+code: ./code
+inputs: {count: {type: integer, default: 3}}
+command: python main.py ${{inputs.count}}
+"""
+
+
+@dataclass
+class Operations:
+    """One group of the client's operations; notes which of them are called."""
+
+    group: str
+    operations: Any
+    called: set[str]
+
+    def __getattr__(self, name: str) -> Any:
+        self.called.add(f"{self.group}.{name}")
+        return getattr(self.operations, name)
+
+
+@dataclass
+class Workplace:
+    """What an exercise works with.
+
+    Attributes:
+        client: Azure's client.
+        folder: A folder of its own, with `code/main.py`.
+        name: A name that nothing in the workspace has yet.
+        called: The operations called so far.
+    """
+
+    client: MLClient
+    folder: Path
+    name: str
+    called: set[str] = field(default_factory=set)
+
+    def __getattr__(self, group: str) -> Operations:
+        return Operations(group, getattr(self.client, group), self.called)
+
+    def deployment(self, colour: str, **more: Any) -> ManagedOnlineDeployment:
+        """A deployment of the model that `served` has registered."""
+        return ManagedOnlineDeployment(
+            name=colour,
+            endpoint_name="served",
+            model="served:1",
+            code_configuration=CodeConfiguration(code=str(ECHO), scoring_script="score.py"),
+            environment="azureml://registries/azureml/environments/any/versions/1",
+            environment_variables={"COLOUR": colour},
+            instance_type="Standard_DS3_v2",
+            instance_count=1,
+            **more,
+        )
+
+
+def echo(request: ScoringRequest) -> object:
+    """In process, what the echo script answers."""
+    return {"echo": request.json(), "colour": request.deployment}
+
+
+@pytest.fixture(scope="module", params=["in_process", "loopback"])
+def served_client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MLClient]:
+    """A client of a workspace in which the endpoint `served` has all its traffic on the deployment `blue`."""
+    with contextlib.ExitStack() as stack:
+        if request.param == "in_process":
+            workspace = stack.enter_context(in_process(tmp_path_factory.mktemp("workspace")))
+            workspace.deployments.answer_with(echo)
+        else:
+            connection: WorkspaceConnection = request.getfixturevalue("workspace")
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            for name, value in connection.client_environment().items():
+                patch.setenv(name, value)
+        client = make_client()
+        folder = tmp_path_factory.mktemp("served") / "model"
+        folder.mkdir()
+        (folder / "greeting.txt").write_text("hello")
+        client.models.create_or_update(Model(name="served", path=str(folder)))
+        client.online_endpoints.begin_create_or_update(ManagedOnlineEndpoint(name="served")).result()
+        place = Workplace(client, folder, "served")
+        client.online_deployments.begin_create_or_update(place.deployment("blue")).result()
+        set_traffic(place, blue=100)
+        yield client
+        client.online_endpoints.begin_delete("served").result()
+
+
+@pytest.fixture
+def place(served_client: MLClient, tmp_path: Path) -> Workplace:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "main.py").write_text("print(1)\n")
+    return Workplace(served_client, tmp_path, f"thing{uuid.uuid4().hex[:8]}")
+
+
+def set_traffic(place: Workplace, mirror: dict[str, int] | None = None, **traffic: int) -> None:
+    entity = place.online_endpoints.get("served")
+    entity.traffic, entity.mirror_traffic = traffic, mirror or {}
+    place.online_endpoints.begin_create_or_update(entity).result()
+
+
+def exercise_workspace(place: Workplace) -> None:
+    assert place.workspaces.get("local").name == "local"
+    default = place.datastores.get_default()
+    assert [each.name for each in place.datastores.list()] == [default.name]
+    assert place.datastores.get(default.name).account_name == "amlocal"
+
+
+def exercise_compute(place: Workplace) -> None:
+    for compute in place.compute.list():
+        assert place.compute.get(compute.name).type == "amlcompute"
+    with pytest.raises(ResourceNotFoundError):
+        place.compute.get("nobody")
+
+
+def exercise_archive(place: Workplace, group: str) -> None:
+    """Archive and restore version 1, then the whole asset."""
+    operations: Any = getattr(place, group)
+    operations.archive(place.name, "1")
+    assert [each.version for each in operations.list(place.name)] == []
+    operations.restore(place.name, "1")
+    assert [each.version for each in operations.list(place.name)] == ["1"]
+    operations.archive(place.name)
+    assert place.name not in [each.name for each in operations.list()]
+    operations.restore(place.name)
+    assert place.name in [each.name for each in operations.list()]
+
+
+def exercise_environments(place: Workplace) -> None:
+    registered = place.environments.create_or_update(
+        Environment(name=place.name, version="1", image="base:1", tags={"a": "b"})
+    )
+    assert (registered.version, place.environments.get(place.name, "1").tags) == ("1", {"a": "b"})
+    assert place.environments.get(place.name, label="latest").image == "base:1"
+    exercise_archive(place, "environments")
+
+
+def exercise_components(place: Workplace) -> None:
+    path = place.folder / "component.yml"
+    path.write_text(COMPONENT.replace("NAME", place.name))
+    assert place.components.create_or_update(load_component(path)).version == "1"
+    for found in (place.components.get(place.name, "1"), place.components.get(place.name)):
+        assert (found.version, found.inputs["count"].default) == ("1", 3)
+    exercise_archive(place, "components")
+
+
+def exercise_data(place: Workplace) -> None:
+    asset = Data(name=place.name, path=str(place.folder / "code"), type="uri_folder", tags={"a": "b"})
+    assert place.data.create_or_update(asset).version == "1"
+    assert place.data.get(place.name, "1").tags == {"a": "b"}
+    assert place.data.get(place.name, label="latest").version == "1"
+    exercise_archive(place, "data")
+
+
+def exercise_models(place: Workplace) -> None:
+    asset = Model(name=place.name, path=str(place.folder / "code"), type="custom_model", tags={"a": "b"})
+    assert place.models.create_or_update(asset).version == "1"
+    found = place.models.get(place.name, "1")
+    found.tags["stage"] = "live"
+    place.models.create_or_update(found)
+    assert place.models.get(place.name, label="latest").tags == {"a": "b", "stage": "live"}
+    place.models.download(place.name, "1", download_path=str(place.folder / "down"))
+    assert (place.folder / "down" / place.name / "code" / "main.py").read_text() == "print(1)\n"
+    exercise_archive(place, "models")
+
+
+def exercise_endpoints(place: Workplace) -> None:
+    place.online_endpoints.begin_create_or_update(ManagedOnlineEndpoint(name=place.name, tags={"a": "b"})).result()
+    assert place.online_endpoints.get(place.name).tags == {"a": "b"}
+    assert {place.name, "served"} <= {each.name for each in place.online_endpoints.list()}
+    keys = place.online_endpoints.get_keys(place.name)
+    place.online_endpoints.begin_regenerate_keys(place.name, key_type="secondary").result()
+    renewed = place.online_endpoints.get_keys(place.name)
+    assert (renewed.primary_key == keys.primary_key, renewed.secondary_key == keys.secondary_key) == (True, False)
+    place.online_endpoints.begin_delete(place.name).result()
+    with pytest.raises(ResourceNotFoundError):
+        place.online_endpoints.get(place.name)
+
+
+def exercise_deployments(place: Workplace) -> None:
+    place.online_deployments.begin_create_or_update(place.deployment("green")).result()
+    assert place.online_deployments.get("green", "served").provisioning_state == "Succeeded"
+    assert [each.name for each in place.online_deployments.list("served")] == ["blue", "green"]
+    assert place.online_deployments.get_logs("green", "served", lines=10)
+    set_traffic(place, {"green": 20}, blue=100)
+    assert place.online_endpoints.get("served").mirror_traffic == {"green": 20}
+    set_traffic(place, green=100)
+    assert scored(place) == "green"
+    set_traffic(place, blue=100)
+    assert scored(place) == "blue"
+    place.online_deployments.begin_delete("green", "served").result()
+    assert [each.name for each in place.online_deployments.list("served")] == ["blue"]
+
+
+def scored(place: Workplace) -> str:
+    """Ask the scoring address as an application does; say who answered."""
+    headers = {"Authorization": f"Bearer {place.online_endpoints.get_keys('served').primary_key}"}
+    uri = place.online_endpoints.get("served").scoring_uri
+    answer = requests.post(uri, json={}, headers=headers, timeout=20)
+    return str(answer.json()["colour"])
+
+
+def exercise_invoke(place: Workplace) -> None:
+    (place.folder / "request.json").write_text('{"text": "hi"}')
+    answer = place.online_endpoints.invoke("served", request_file=str(place.folder / "request.json"))
+    assert {key: json.loads(answer)[key] for key in ("echo", "colour")} == {"echo": {"text": "hi"}, "colour": "blue"}
+
+
+EXERCISES: dict[Callable[[Workplace], None], str] = {
+    exercise_workspace: "workspaces.get datastores.get datastores.get_default datastores.list",
+    exercise_compute: "compute.get compute.list",
+    exercise_environments: "environments.create_or_update .get .list .archive .restore",
+    exercise_components: "components.create_or_update .get .list .archive .restore",
+    exercise_data: "data.create_or_update .get .list .archive .restore",
+    exercise_models: "models.create_or_update .get .list .download .archive .restore",
+    exercise_endpoints: (
+        "online_endpoints.begin_create_or_update .get .list .get_keys .begin_regenerate_keys .begin_delete"
+    ),
+    exercise_deployments: "online_deployments.begin_create_or_update .get .list .get_logs .begin_delete",
+    exercise_invoke: "online_endpoints.invoke",
+}
+
+
+def operations_of(exercise: Callable[[Workplace], None]) -> set[str]:
+    """Spell out what an exercise covers; a name without a group has that of the one before it."""
+    result, group = set(), ""
+    for each in EXERCISES[exercise].split():
+        before, _, name = each.partition(".")
+        group = before or group
+        result.add(f"{group}.{name}")
+    return result
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.__name__.removeprefix("exercise_"))
+def test_the_client_does(place: Workplace, exercise: Callable[[Workplace], None]) -> None:
+    exercise(place)
+    assert operations_of(exercise) <= place.called
+
+
+def test_every_listed_operation_is_exercised() -> None:
+    listed = set(
+        re.findall(r"`(\w+\.\w+)`", _section(DOCS.read_text(encoding="utf-8"), "### Operations of `MLClient`"))
+    )
+    assert listed
+    assert listed == set().union(*(operations_of(exercise) for exercise in EXERCISES))
+
+
+def _section(text: str, heading: str) -> str:
+    after = text.partition(f"{heading}\n")[2]
+    return re.split(r"^#+ ", after, maxsplit=1, flags=re.MULTILINE)[0]
