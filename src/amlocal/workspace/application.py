@@ -22,15 +22,23 @@ from amlocal.workspace.identity import identity_app
 from amlocal.workspace.store import Json, Store
 
 
-def https_app(key: str, store: Store, blobs: BlobStore, mlflow_uri: str, more: Sequence[BaseRoute]) -> Starlette:
+def https_app(
+    key: str,
+    store: Store,
+    blobs: BlobStore,
+    tracking_uri: str,
+    more: Sequence[BaseRoute],
+    api_routes: Sequence[BaseRoute],
+) -> Starlette:
     """Build the application of the https port.
 
     Args:
         key: The workspace's key.
         store: Where resources are kept.
         blobs: Where blobs are kept.
-        mlflow_uri: What the workspace names as its tracking server.
+        tracking_uri: What the workspace names as its tracking address.
         more: Further routes below the workspace.
+        api_routes: Routes of the data-plane host.
     """
 
     def model_exists(properties: Json) -> None:
@@ -39,7 +47,7 @@ def https_app(key: str, store: Store, blobs: BlobStore, mlflow_uri: str, more: S
             raise bad_request(f"There are no files at {uri}; upload them before registering the model.")
 
     async def workspace(_request: Request) -> Response:
-        return JSONResponse(_workspace(mlflow_uri))
+        return JSONResponse(_workspace(tracking_uri))
 
     def data_exists(properties: Json) -> None:
         uri = str(properties.get("dataUri"))
@@ -71,8 +79,10 @@ def https_app(key: str, store: Store, blobs: BlobStore, mlflow_uri: str, more: S
             ),
         ]
     )
+    api = Starlette(routes=[*api_routes], exception_handlers={ArmError: answer_error})
     return Starlette(
         routes=[
+            Host(names.API_HOST, app=with_token(api, key)),
             Host(names.IDENTITY_HOST, app=identity_app(key)),
             Host(names.MANAGEMENT_HOST, app=management),
             Host(names.BLOB_HOST, app=blob_app(blobs, key)),
@@ -113,7 +123,7 @@ async def _elsewhere(request: Request) -> Response:
     )
 
 
-def _workspace(mlflow_uri: str) -> Json:
+def _workspace(tracking_uri: str) -> Json:
     return {
         "id": names.WORKSPACE_ARM_ID,
         "name": names.WORKSPACE_NAME,
@@ -126,7 +136,7 @@ def _workspace(mlflow_uri: str) -> Json:
             "workspaceId": names.TENANT_ID,
             "tenantId": names.TENANT_ID,
             "provisioningState": "Succeeded",
-            "mlFlowTrackingUri": mlflow_uri,
+            "mlFlowTrackingUri": tracking_uri,
             "discoveryUrl": f"https://{names.ML_HOST}/discovery",
             "storageAccount": names.STORAGE_ACCOUNT,
             "publicNetworkAccess": "Disabled",

@@ -57,7 +57,10 @@ def blob_app(blobs: BlobStore, key: str) -> Starlette:
         container = authorize(request)
         name = str(request.path_params["name"])
         if request.method == "PUT":
-            return await _put(blobs, container, name, request)
+            try:
+                return await _put(blobs, container, name, request)
+            except ValueError as error:
+                raise BlobError(400, "InvalidUri", f"{error}.") from None
         blob = blobs.get(container, name)
         if blob is None:
             raise BlobError(404, "BlobNotFound", f"The blob {container}/{name} does not exist.")

@@ -10,14 +10,19 @@ from amlocal.workspace.store import Store
 
 
 def open_blobs(store: Store, layout: Layout) -> BlobStore:
-    """Open a workspace's blobs: what clients uploaded, and the files in its default datastore's folder.
+    """Open a workspace's blobs: what clients uploaded, the files in its default datastore's folder, and artefacts.
+
+    Artefacts are MLflow's own files, so that whoever logs or reads them by either way finds the same.
 
     Args:
         store: The workspace's database.
         layout: Its paths.
     """
-    datastores = {names.DEFAULT_CONTAINER: layout.datastores / names.DEFAULT_DATASTORE}
-    return BlobStore(store.connection, layout.blobs, datastores)
+    datastores = {
+        names.DEFAULT_CONTAINER: layout.datastore(names.DEFAULT_DATASTORE),
+        names.ARTIFACT_CONTAINER: layout.datastore(names.ARTIFACT_DATASTORE),
+    }
+    return BlobStore(store.connection, layout.blobs, datastores, plain=[names.ARTIFACT_CONTAINER])
 
 
 def blobs_below(blobs: BlobStore, container: str, prefix: str) -> list[Blob]:

@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,15 +59,22 @@ class BlobStore:
         folder: Where contents are kept.
         datastores: Folders whose files are blobs of a container too. An uploaded blob comes before
             a file of the same name.
+        plain: Those of these containers whose uploads become files of the folder, too. They have neither
+            metadata nor content type.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, folder: Path, datastores: Mapping[str, Path] | None = None
+        self,
+        connection: sqlite3.Connection,
+        folder: Path,
+        datastores: Mapping[str, Path] | None = None,
+        plain: Collection[str] = (),
     ) -> None:
         self._connection = connection
         self._contents = folder / "contents"
         self._staging = folder / "staging"
         self._datastores = datastores or {}
+        self._plain = plain
         for path in (self._contents, self._staging):
             path.mkdir(parents=True, exist_ok=True)
 
@@ -210,6 +217,8 @@ class BlobStore:
 
     def _adopt(self, staged: Path, container: str, name: str, content_type: str, metadata: Mapping[str, str]) -> Blob:
         """Turn a complete staged file into the contents of a blob."""
+        if container in self._plain:
+            return self._place(staged, container, name)
         staged.chmod(0o444)
         content = self._contents / uuid.uuid4().hex
         staged.replace(content)
@@ -218,6 +227,16 @@ class BlobStore:
         if previous is not None and previous.content.parent == self._contents:
             previous.content.unlink(missing_ok=True)
         return blob
+
+    def _place(self, staged: Path, container: str, name: str) -> Blob:
+        """Turn a complete staged file into a file of a container's folder."""
+        root = self._datastores[container]
+        path = Path(os.path.normpath(root / name))
+        if not path.is_relative_to(root) or path == root:
+            raise ValueError(f"the name {name!r} leads out of its container")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged.replace(path)
+        return _file_blob(container, name, path)
 
     def _point(self, container: str, name: str, content: Path, content_type: str, metadata: Mapping[str, str]) -> Blob:
         """Let a name point to contents."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from amlocal.workspace import names
+from amlocal.workspace.credentials import RUN_TOKEN_SECONDS, issue_token
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class WorkspaceConnection:
         subscription_id: Subscription id for ``MLClient``.
         resource_group: Resource group for ``MLClient``.
         workspace_name: Workspace name for ``MLClient``.
-        mlflow_tracking_uri: MLflow server; wants the key as bearer token.
+        mlflow_tracking_uri: MLflow server; wants the key, or a token made from it, as bearer token.
         scoring_base_url: Router of the online endpoints.
         key: The workspace's secret; never log it.
         proxy_url: CONNECT proxy that knows the workspace's host names; contains the key.
@@ -64,6 +65,7 @@ def cloud_environment(key: str, mlflow_tracking_uri: str) -> dict[str, str]:
         key: The workspace's secret.
         mlflow_tracking_uri: Where runs are tracked.
     """
+    token, _ = issue_token(key, f"https://{names.MANAGEMENT_HOST}", RUN_TOKEN_SECONDS)
     return {
         "ARM_CLOUD_METADATA_URL": f"https://{names.MANAGEMENT_HOST}/metadata/endpoints?api-version=2022-09-01",
         "AZUREML_CURRENT_CLOUD": names.CLOUD,
@@ -77,7 +79,8 @@ def cloud_environment(key: str, mlflow_tracking_uri: str) -> dict[str, str]:
         "AZUREML_ARM_WORKSPACE_NAME": names.WORKSPACE_NAME,
         "AZUREML_WORKSPACE_ID": names.TENANT_ID,
         "MLFLOW_TRACKING_URI": mlflow_tracking_uri,
-        "MLFLOW_TRACKING_TOKEN": key,
+        # Not the key itself: azureml-mlflow reads from a token when it expires.
+        "MLFLOW_TRACKING_TOKEN": token,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
     }

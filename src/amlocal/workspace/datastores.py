@@ -1,4 +1,4 @@
-"""The workspace's one datastore, and which blobs an ``azureml://`` address means."""
+"""The workspace's datastores, and which blobs an ``azureml://`` address means."""
 
 import re
 import urllib.parse
@@ -14,6 +14,12 @@ from amlocal.workspace.credentials import issue_sas
 from amlocal.workspace.errors import bad_request, not_found
 from amlocal.workspace.store import Json, Resource
 
+_CONTAINERS = {
+    names.DEFAULT_DATASTORE: names.DEFAULT_CONTAINER,
+    names.ARTIFACT_DATASTORE: names.ARTIFACT_CONTAINER,
+}
+"""Datastores and the containers that hold their blobs."""
+
 
 def datastore_routes(key: str) -> list[Route]:
     """Build the routes of ``datastores``.
@@ -23,15 +29,14 @@ def datastore_routes(key: str) -> list[Route]:
     """
 
     async def listing(_request: Request) -> Response:
-        return JSONResponse({"value": [_default_datastore()]})
+        return JSONResponse({"value": [_datastore(name) for name in _CONTAINERS]})
 
     async def get(request: Request) -> Response:
-        _check_name(request)
-        return JSONResponse(_default_datastore())
+        return JSONResponse(_datastore(_checked_name(request)))
 
     async def list_secrets(request: Request) -> Response:
-        _check_name(request)
-        return JSONResponse({"secretsType": "Sas", "sasToken": issue_sas(key, names.DEFAULT_CONTAINER)})
+        container = _CONTAINERS[_checked_name(request)]
+        return JSONResponse({"secretsType": "Sas", "sasToken": issue_sas(key, container)})
 
     return [
         Route("/datastores", listing),
@@ -73,9 +78,9 @@ def locate(uri: str) -> tuple[str, str]:
     """
     match = re.fullmatch(r"azureml://(?:.*/)?datastores/([^/]+)/paths/(.*)", uri)
     if match is not None:
-        if match[1] != names.DEFAULT_DATASTORE:
+        if match[1] not in _CONTAINERS:
             raise not_found(f"datastore {match[1]}")
-        return names.DEFAULT_CONTAINER, match[2].rstrip("/")
+        return _CONTAINERS[match[1]], match[2].rstrip("/")
     url = urllib.parse.urlsplit(uri)
     if url.scheme == "https" and url.hostname == names.BLOB_HOST:
         container, _, path = urllib.parse.unquote(url.path).lstrip("/").partition("/")
@@ -85,22 +90,25 @@ def locate(uri: str) -> tuple[str, str]:
     )
 
 
-def _check_name(request: Request) -> None:
-    name = request.path_params["name"]
-    if name not in (names.DEFAULT_DATASTORE, "default"):
+def _checked_name(request: Request) -> str:
+    name = str(request.path_params["name"])
+    if name == "default":
+        return names.DEFAULT_DATASTORE
+    if name not in _CONTAINERS:
         raise not_found(f"datastore {name}")
+    return name
 
 
-def _default_datastore() -> Json:
+def _datastore(name: str) -> Json:
     properties = {
         "datastoreType": "AzureBlob",
-        "isDefault": True,
+        "isDefault": name == names.DEFAULT_DATASTORE,
         "accountName": names.STORAGE_ACCOUNT,
-        "containerName": names.DEFAULT_CONTAINER,
+        "containerName": _CONTAINERS[name],
         "endpoint": names.STORAGE_SUFFIX,
         "protocol": "https",
         "credentials": {"credentialsType": "Sas"},
         "tags": {},
         "properties": {},
     }
-    return arm_resource(Resource("datastores", names.DEFAULT_DATASTORE, {"properties": properties}, 0.0, 0.0))
+    return arm_resource(Resource("datastores", name, {"properties": properties}, 0.0, 0.0))

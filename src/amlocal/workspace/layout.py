@@ -7,6 +7,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from amlocal.workspace import names
+
 # Linux allows 107 bytes for the path of a Unix socket, macOS 103; the rest is for the file's own name.
 SOCKET_FOLDER_LIMIT = 90
 
@@ -70,6 +72,19 @@ class Layout:
     def datastores(self) -> Path:
         """One folder per datastore: what jobs write there, and what users put there."""
         return self.home / "datastores"
+
+    @property
+    def run_artifacts(self) -> Path:
+        """Artefacts of MLflow's runs: ``<experiment>/<run>/artifacts/…``."""
+        return self.mlflow / "artifacts"
+
+    def datastore(self, name: str) -> Path:
+        """Find a datastore's folder.
+
+        Args:
+            name: The datastore.
+        """
+        return self.run_artifacts if name == names.ARTIFACT_DATASTORE else self.datastores / name
 
     @property
     def folders(self) -> Path:

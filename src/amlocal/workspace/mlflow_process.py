@@ -37,7 +37,7 @@ async def running_mlflow(layout: Layout, key: str, listener: socket.socket) -> A
             sys.executable,
             "-m",
             "amlocal.workspace.mlflow_server",
-            f"--folder={layout.mlflow}",
+            f"--home={layout.home}",
             f"--socket={listener.fileno()}",
         ],
         environment=os.environ | {KEY_VARIABLE: key},

@@ -1,4 +1,6 @@
-"""MLflow's own tracking server under ``/mlflow``, behind the workspace's key; a child process of the daemon.
+"""MLflow's own tracking server, behind the workspace's key; a child process of the daemon.
+
+It answers under ``/mlflow`` and, as azureml-mlflow wants it, under ``/azureml``.
 
 A process of its own because mlflow takes seconds to import (the daemon answers meanwhile) and works in
 threads whose garbage and locks would be felt by scoring requests.
@@ -16,35 +18,40 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from amlocal.endpoints.parent_watch import end_with_parent
-from amlocal.workspace.credentials import matches
+from amlocal.workspace.credentials import matches, token_is_valid
+from amlocal.workspace.layout import Layout
+from amlocal.workspace.mlflow_azure import with_azure_addresses, with_limits
 
 PREFIX = "/mlflow"
+AZURE_PREFIX = "/azureml"
 KEY_VARIABLE = "AMLOCAL_WORKSPACE_KEY"
 
 
 def guarded(app: ASGIApp, key: str) -> ASGIApp:
-    """Wrap an application: mounted under ``/mlflow``, and 401 without the key.
+    """Wrap an application: mounted under ``/mlflow`` and ``/azureml``, and 401 without the key.
 
-    The key is accepted as bearer token (mlflow's clients) and as password of basic authentication (a
-    browser).
+    A token made from the key, or the key itself, is accepted as bearer token (mlflow's clients); the key as
+    password of basic authentication (a browser).
 
     Args:
         app: MLflow's application; sees paths as if it were mounted at the root.
         key: The workspace's key.
     """
+    by_prefix = {PREFIX: app, AZURE_PREFIX: with_azure_addresses(app)}
 
     async def wrapper(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await app(scope, receive, send)
             return
         path: str = scope.get("path", "")
-        if scope["type"] != "http" or not (path == PREFIX or path.startswith(PREFIX + "/")):
+        prefix = "/" + path.lstrip("/").partition("/")[0]
+        if scope["type"] != "http" or prefix not in by_prefix:
             await _answer(send, 404, b"not found")
         elif not _has_key(scope, key):
             await _answer(send, 401, b"the workspace's key is missing or wrong")
         else:
-            stripped = path.removeprefix(PREFIX) or "/"
-            await app({**scope, "path": stripped, "raw_path": stripped.encode()}, receive, send)
+            stripped = path.removeprefix(prefix) or "/"
+            await by_prefix[prefix]({**scope, "path": stripped, "raw_path": stripped.encode()}, receive, send)
 
     return wrapper
 
@@ -53,7 +60,7 @@ def _has_key(scope: Scope, key: str) -> bool:
     header = next((value for name, value in scope["headers"] if name == b"authorization"), b"").decode("latin-1")
     kind, _, credential = header.partition(" ")
     if kind.lower() == "bearer":
-        return matches(credential, key)
+        return matches(credential, key) or token_is_valid(key, credential)
     if kind.lower() == "basic":
         try:
             _, _, password = base64.b64decode(credential).decode().partition(":")
@@ -71,22 +78,24 @@ async def _answer(send: Send, status: int, text: bytes) -> None:
     await send({"type": "http.response.body", "body": text})
 
 
-def load_mlflow(folder: Path) -> ASGIApp:
+def load_mlflow(layout: Layout) -> ASGIApp:
     """Import mlflow's server and bring its database to the current schema.
 
     Args:
-        folder: Where database and artifacts are kept.
+        layout: Where database, artifacts and registered models are kept.
 
     Returns:
         MLflow's application, ready to answer.
     """
-    database = f"sqlite:///{folder / 'mlflow.db'}"
-    artifacts = folder / "artifacts"
+    database = f"sqlite:///{layout.mlflow / 'mlflow.db'}"
+    registry = f"amlocal://{layout.home}"
+    artifacts = layout.run_artifacts
     artifacts.mkdir(parents=True, exist_ok=True)
     # mlflow reads its settings from variables when its modules are imported; there is no other way in.
     os.environ.update(
         {
             "_MLFLOW_SERVER_FILE_STORE": database,
+            "_MLFLOW_SERVER_REGISTRY_STORE": registry,
             "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
             "_MLFLOW_SERVER_ARTIFACT_DESTINATION": artifacts.as_uri(),
             "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
@@ -100,8 +109,12 @@ def load_mlflow(folder: Path) -> ASGIApp:
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
+    from amlocal.workspace.mlflow_models import WorkspaceModels
+
+    # The documented way is an entry point, which would offer this store to every mlflow of this Python.
+    handlers._model_registry_store_registry.register("amlocal", lambda *_, **__: WorkspaceModels(layout.home))
     event.listen(Engine, "connect", _write_ahead)
-    handlers.initialize_backend_stores(database, default_artifact_root="mlflow-artifacts:/")
+    handlers.initialize_backend_stores(database, registry, default_artifact_root="mlflow-artifacts:/")
     result: ASGIApp = app
     return result
 
@@ -122,12 +135,12 @@ def main(arguments: list[str]) -> None:
         arguments: Command line without the program's name.
     """
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True, help="where database and artifacts are kept")
+    parser.add_argument("--home", type=Path, required=True, help="folder that holds the workspace's state")
     parser.add_argument("--socket", type=int, required=True, help="file descriptor of the listening socket")
     options = parser.parse_args(arguments)
     end_with_parent()
     key = os.environ.pop(KEY_VARIABLE)
-    app = guarded(load_mlflow(options.folder), key)
+    app = guarded(with_limits(load_mlflow(Layout(options.home))), key)
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=3)
     listener = socket.socket(fileno=options.socket)
     uvicorn.Server(config).run(sockets=[listener])

@@ -12,6 +12,7 @@ IDENTITY_HOST = f"identity.{DOMAIN}"
 LOGIN_HOST = f"login.{DOMAIN}"
 PORTAL_HOST = f"portal.azure.{DOMAIN}"
 ML_HOST = f"ml.azure.{DOMAIN}"
+API_HOST = f"local.api.{ML_HOST}"
 STORAGE_SUFFIX = f"core.{DOMAIN}"
 STORAGE_ACCOUNT = "amlocal"
 BLOB_HOST = f"{STORAGE_ACCOUNT}.blob.{STORAGE_SUFFIX}"
@@ -29,6 +30,13 @@ WORKSPACE_ARM_ID = (
 )
 DEFAULT_DATASTORE = "workspaceblobstore"
 DEFAULT_CONTAINER = "azureml-blobstore"
+ARTIFACT_DATASTORE = "workspaceartifactstore"
+"""Datastore of the runs' artefacts, as on Azure."""
+ARTIFACT_CONTAINER = "azureml"
+MODEL_FOLDERS = "registered-models"
+"""Folder beside the runs' artefacts from which MLflow's clients download registered models."""
+TRACKING_URI = f"azureml://{API_HOST}/mlflow/v1.0{WORKSPACE_ARM_ID}"
+"""Tracking address as Azure states it; azureml-mlflow makes v2.0 of it for newer versions of mlflow."""
 
 
 def is_workspace_host(host: str) -> bool:

@@ -97,7 +97,7 @@ class Registry:
 
     def datastore(self, address: DatastorePath) -> Path | None:
         """Find a file or folder in a datastore: in its own folder, or among what clients uploaded."""
-        root = self._layout.datastores / address.datastore
+        root = self._layout.datastore(address.datastore)
         inside = _inside(root, address.path)
         if inside is None:
             return None
@@ -122,7 +122,7 @@ class Registry:
         Raises:
             AmlocalError: The address leads out of the datastore, or a folder is in a file's place.
         """
-        root = self._layout.datastores / address.datastore
+        root = self._layout.datastore(address.datastore)
         target = _inside(root, address.path)
         if target is None or (target == root and source.is_file()):
             raise AmlocalError(f"{address.path!r} is no path inside datastore {address.datastore}")

@@ -18,11 +18,12 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from amlocal.endpoints.serving import Serving
-from amlocal.workspace import proxy
+from amlocal.workspace import names, proxy
 from amlocal.workspace.certificates import ensure_certificates
 from amlocal.workspace.daemon_record import LISTENERS, DaemonRecord, new_record, read_record, write_record
 from amlocal.workspace.layout import Layout
 from amlocal.workspace.mlflow_process import running_mlflow, wait_for_mlflow
+from amlocal.workspace.mlflow_server import AZURE_PREFIX
 from amlocal.workspace.services import Addresses, running_services
 
 REQUEST_STOP_SECONDS = 5
@@ -79,8 +80,9 @@ async def serve(layout: Layout, *, allow_egress: bool) -> None:
         await stack.enter_async_context(running_mlflow(layout, record.key, listeners["mlflow"]))
         certificate, private_key = ensure_certificates(layout)
         addresses = Addresses(
-            mlflow_uri=f"http://127.0.0.1:{ports['mlflow']}/mlflow",
+            tracking_uri=names.TRACKING_URI,
             scoring_base_url=f"http://127.0.0.1:{ports['scoring']}",
+            mlflow_server=f"http://127.0.0.1:{ports['mlflow']}{AZURE_PREFIX}",
         )
         services = await stack.enter_async_context(
             running_services(

@@ -4,10 +4,12 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
+import httpx
 from starlette.types import ASGIApp
 
 from amlocal.endpoints.router import Router
 from amlocal.endpoints.serving import Serving
+from amlocal.workspace.api_host import artifact_routes, tracking_routes
 from amlocal.workspace.application import https_app
 from amlocal.workspace.blob_files import open_blobs
 from amlocal.workspace.deployment_files import DeploymentFiles
@@ -17,18 +19,24 @@ from amlocal.workspace.online_endpoints import OnlineEndpoints
 from amlocal.workspace.operations import Hold, Operations, no_hold
 from amlocal.workspace.store import Store
 
+MLFLOW_SECONDS = 120.0
+"""As long as mlflow's own client waits for an answer."""
+
 
 @dataclass(frozen=True)
 class Addresses:
     """Where clients are told to find what the https port does not answer.
 
     Attributes:
-        mlflow_uri: The workspace's tracking server.
+        tracking_uri: What the workspace names as its tracking address.
         scoring_base_url: The router of online endpoints.
+        mlflow_server: Where calls to the tracking address are passed on to; ``None`` where it is no address of
+            the workspace's.
     """
 
-    mlflow_uri: str
+    tracking_uri: str
     scoring_base_url: str
+    mlflow_server: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,12 @@ async def running_services(
         stack.push_async_callback(operations.close)
         await deployments.restore()
         more = [*endpoints.routes(), *deployments.routes(), *operations.routes()]
-        yield Services(
-            https_app(key, store, blobs, addresses.mlflow_uri, more), router.application([router.metrics.route(key)])
-        )
+        api_routes = artifact_routes(blobs, key)
+        if addresses.mlflow_server is not None:
+            headers = {"Authorization": f"Bearer {key}"}
+            mlflow = httpx.AsyncClient(
+                base_url=addresses.mlflow_server, headers=headers, trust_env=False, timeout=MLFLOW_SECONDS
+            )
+            api_routes += tracking_routes(await stack.enter_async_context(mlflow))
+        https = https_app(key, store, blobs, addresses.tracking_uri, more, api_routes)
+        yield Services(https, router.application([router.metrics.route(key)]))
