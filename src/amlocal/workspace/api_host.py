@@ -56,7 +56,7 @@ def tracking_routes(mlflow: httpx.AsyncClient) -> list[Mount]:
         call = mlflow.build_request(
             request.method,
             f"/{request.path_params['rest']}",
-            params=request.query_params.multi_items(),
+            params=request.url.query.encode(),
             headers=headers,
             content=await request.body(),
         )

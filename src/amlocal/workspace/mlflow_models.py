@@ -9,8 +9,8 @@ from typing import Any
 from mlflow.entities.model_registry import ModelVersion, ModelVersionTag, RegisteredModel, RegisteredModelTag
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import (
-    FEATURE_DISABLED,
     INVALID_PARAMETER_VALUE,
+    NOT_IMPLEMENTED,
     RESOURCE_ALREADY_EXISTS,
     RESOURCE_DOES_NOT_EXIST,
 )
@@ -80,11 +80,11 @@ class WorkspaceModels(AbstractStore):  # type: ignore[misc]  # mlflow has no typ
 
     def rename_registered_model(self, name: str, new_name: str) -> RegisteredModel:
         """Refuse: registered models are immutable on Azure."""
-        raise MlflowException(_NO_REGISTRY.format("renamed"), FEATURE_DISABLED)
+        raise MlflowException(_NO_REGISTRY.format("renamed"), NOT_IMPLEMENTED)
 
     def delete_registered_model(self, name: str) -> None:
         """Refuse: registered models are immutable on Azure; versions can be deleted."""
-        raise MlflowException(_NO_REGISTRY.format("deleted; delete its versions, or archive it"), FEATURE_DISABLED)
+        raise MlflowException(_NO_REGISTRY.format("deleted; delete its versions, or archive it"), NOT_IMPLEMENTED)
 
     def search_registered_models(
         self,
@@ -227,15 +227,21 @@ class WorkspaceModels(AbstractStore):  # type: ignore[misc]  # mlflow has no typ
 
     def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
         """Refuse; see ``get_model_version_by_alias``."""
-        raise MlflowException(_NO_ALIASES, FEATURE_DISABLED)
+        raise MlflowException(_NO_ALIASES, NOT_IMPLEMENTED)
 
     def delete_registered_model_alias(self, name: str, alias: str) -> None:
         """Refuse; see ``get_model_version_by_alias``."""
-        raise MlflowException(_NO_ALIASES, FEATURE_DISABLED)
+        raise MlflowException(_NO_ALIASES, NOT_IMPLEMENTED)
 
     def get_model_version_by_alias(self, name: str, alias: str) -> ModelVersion:
         """Refuse: nothing says that Azure ML has them."""
-        raise MlflowException(_NO_ALIASES, FEATURE_DISABLED)
+        raise MlflowException(_NO_ALIASES, NOT_IMPLEMENTED)
+
+    def list_webhooks_by_event(
+        self, event: object, max_results: int | None = None, page_token: str | None = None
+    ) -> PagedList:
+        """Give none: mlflow asks after each change."""
+        return PagedList([], None)
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[Store]:

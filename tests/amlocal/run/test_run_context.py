@@ -54,9 +54,9 @@ def test_step_sees_azures_run_context_and_nobody_elses(machine, write, monkeypat
     assert Path(output).name == "variables"
     assert variables == {
         "AZUREML_ARM_PROJECT_NAME": "trying",
-        "AZUREML_ARM_RESOURCEGROUP": "group",
-        "AZUREML_ARM_SUBSCRIPTION": "subscription",
-        "AZUREML_ARM_WORKSPACE_NAME": "workspace",
+        "AZUREML_ARM_RESOURCEGROUP": "amlocal",
+        "AZUREML_ARM_SUBSCRIPTION": "00000000-0000-0000-0000-000000000000",
+        "AZUREML_ARM_WORKSPACE_NAME": "local",
         "AZUREML_CURRENT_CLOUD": "AmlocalCloud",
         "AZUREML_EXPERIMENT_ID": "experiment-trying",
         "AZUREML_EXPERIMENT_NAME": "trying",
@@ -68,7 +68,7 @@ def test_step_sees_azures_run_context_and_nobody_elses(machine, write, monkeypat
         "MLFLOW_EXPERIMENT_ID": "experiment-trying",
         "MLFLOW_EXPERIMENT_NAME": "trying",
         "MLFLOW_RUN_ID": record.steps["show"].run_id,
-        "MLFLOW_TRACKING_TOKEN": "key",
+        "MLFLOW_TRACKING_TOKEN": variables["MLFLOW_TRACKING_TOKEN"],
         "MLFLOW_TRACKING_URI": "http://127.0.0.1:1",
         "MSI_ENDPOINT": variables["MSI_ENDPOINT"],
         "MSI_SECRET": "key",
