@@ -20,13 +20,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("src/finetune", "components", "endpoints", "tests/finetune", "tests/components")
-COPIED_FILES = ("pyproject.toml", "tests/conftest.py", "tests/support.py")
+COPIED_FILES = ("pyproject.toml", "tests/conftest.py", "tests/support.py", "tests/rollout_support.py")
 GATE, POLICY, VERDICT = "src/finetune/gate.py", "src/finetune/policy.py", "src/finetune/verdict.py"
 COMPARISON, ANSWERS = "src/finetune/comparison.py", "src/finetune/answers.py"
 MEASUREMENT = "src/finetune/measurement.py"
 SPLITS, METRICS = "src/finetune/data/splits.py", "src/finetune/metrics/classification.py"
 REGISTER = "components/register/register.py"
-DEPLOY = "components/deploy/deploy.py"
+TARGET, PLAN, HEALTH = "components/deploy/target.py", "components/deploy/plan.py", "components/deploy/health.py"
+ROLLOUT = "components/deploy/rollout.py"
 GUARDS = {
     GATE: "tests/finetune/test_gate.py",
     POLICY: "tests/finetune/test_policy.py",
@@ -37,7 +38,10 @@ GUARDS = {
     SPLITS: "tests/finetune/data/test_splits.py",
     METRICS: "tests/finetune/metrics",
     REGISTER: "tests/components/test_register.py",
-    DEPLOY: "tests/components/test_deploy.py",
+    TARGET: "tests/components/deploy/test_target.py",
+    PLAN: "tests/components/deploy/test_rollout.py",
+    HEALTH: "tests/components/deploy/test_rollout.py",
+    ROLLOUT: "tests/components/deploy/test_rollout.py",
 }
 
 
@@ -92,8 +96,8 @@ MUTANTS = (
     Mutant("a p-value is for show", GATE, " and champion.p_value <= level", ""),
     Mutant("any number of rows is compared", GATE, "if champion.difference.rows != rows.rows:", "if False:"),
     Mutant("no slices are fine", GATE, "    if not slices:", "    if False:"),
-    Mutant("a champion that was overtaken", DEPLOY, "if target.compared and now not in", "if False and now not in"),
-    Mutant("a longer life in the registration", DEPLOY, "if target.valid_until not in (None, tags.get(VALID_UNTIL_TAG)):", "if False:"),
+    Mutant("a champion that was overtaken", TARGET, "if target.purpose == PROMOTE and now not in", "if False and now not in"),
+    Mutant("a longer life in the registration", TARGET, "if target.valid_until not in (None, tags.get(VALID_UNTIL_TAG)):", "if False:"),
     Mutant("a champion that was measured is hidden", VERDICT, "if (CHAMPION in measured) != usable or", "if"),
     Mutant("the models are resampled apart", COMPARISON, "new - old\n\n\ndef measured", "old - new\n\n\ndef measured"),
     Mutant("one end of the interval", COMPARISON, "[(1 - confidence) / 2, (1 + confidence) / 2]", "[1 - confidence, (1 + confidence) / 2]"),
@@ -116,11 +120,11 @@ MUTANTS = (
     Mutant("figures are believed", REGISTER, "    check_measured(evaluation, Path(arguments.dataset), manifest, model, policy)\n", ""),
     Mutant("a rejected model is registered", REGISTER, 'if not verdict["promoted"]:', "if False:"),
     Mutant("the verdict is not worked out again", REGISTER, "verdict = verify_verdict(evaluation, digest, test_sha256, policy, policy_path, datetime.now(UTC))", 'verdict = read_json(evaluation / VERDICT_FILE, "the verdict")'),
-    Mutant("latest is a version", DEPLOY, "if not target.model.version.isdecimal():", "if False:"),
-    Mutant("any registered model is deployed", DEPLOY, "if tags.get(VERDICT_TAG) != PROMOTED:", "if False:"),
-    Mutant("any content is deployed", DEPLOY, "if len(set(digests.values())) != 1:", "if False:"),
-    Mutant("an old registration is deployed", DEPLOY, "        check_valid(Path(arguments.registration), registration.valid_until, datetime.now(UTC))\n", ""),
-    Mutant("a registration of another verdict is deployed", DEPLOY, "target.verdict_sha256 not in (None, tags.get(VERDICT_DIGEST_TAG))", "False"),
+    Mutant("latest is a version", TARGET, "if not target.model.version.isdecimal():", "if False:"),
+    Mutant("any registered model is deployed", TARGET, "if tags.get(VERDICT_TAG) != PROMOTED:", "if False:"),
+    Mutant("any content is deployed", TARGET, "if len(set(digests.values())) != 1:", "if False:"),
+    Mutant("an old registration is deployed", TARGET, "        check_valid(Path(registration), found.valid_until, now)\n", ""),
+    Mutant("a registration of another verdict is deployed", TARGET, "target.verdict_sha256 not in (None, tags.get(VERDICT_DIGEST_TAG))", "False"),
 )  # fmt: skip
 
 

@@ -1,232 +1,391 @@
-"""Blue/green: a new colour is created, smoke-tested, given all traffic; then the old one goes.
+"""Blue/green: looks at the endpoint, takes the step that `plan` names, and looks again.
 
-Any failure before that puts the old state back.
+Until the new version is committed, any failure puts the old state back; after that, only what is left is removed.
 """
 
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import uuid
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from azure.ai.ml import load_online_deployment, load_online_endpoint
-from azure.core.exceptions import AzureError, ResourceNotFoundError
+from golden import GoldenRequest
+from health import HealthCheck, judge, judge_tracebacks
 from journal import Journal
-from marshmallow.exceptions import MarshmallowError
-from smoke import GoldenRequest, ScoringTarget, smoke_test
+from live import IN_PROGRESS, LIVE, Endpoint, Lock, Record
+from plan import (
+    MIRROR,
+    SMOKE,
+    Action,
+    Begin,
+    Check,
+    Commit,
+    CreateDeployment,
+    Done,
+    Fail,
+    Release,
+    RemoveDeployment,
+    RemoveEndpoint,
+    SetTraffic,
+    Stage,
+    Unchanged,
+    Wait,
+    check_lock,
+    choose_opening,
+    ended,
+    has_lock,
+    next_action,
+    next_release,
+    next_tidy,
+    next_undo,
+)
+from policy import RolloutPolicy
+from probes import Ask, ScoringTarget, ask, probe
+from service import CLIENT_FAILURES, LockLostError, Service
+from smoke import OwnExample, smoke_test
 
 from finetune.errors import InputError
-from finetune.workspace import ModelVersion, parse_model_reference
+from finetune.workspace import ModelVersion
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
-    from azure.ai.ml.entities import OnlineDeployment, OnlineEndpoint
 
 LOGGER = logging.getLogger(__name__)
-COLOURS = ("blue", "green")
 SETTLE_SECONDS = 1800.0
-POLL_SECONDS = 0.5
-_CLIENT_FAILURES = (AzureError, OSError, AttributeError, LookupError, TypeError, ValueError)
-"""What the client was seen to raise when the service refuses, or answers with half a resource."""
+"""For so long an operation that is under way is waited for."""
+LOCK_SETTLE_SECONDS = 2.0
+"""Between writing a lock and reading it back: whoever saw the endpoint unlocked has written by then."""
+NO_JOB = "none"
+ATTEMPTS = 3
+ATTEMPT_PAUSE_SECONDS = 2.0
+JOURNALLED_LOG_LINES = 30
 
 
 @dataclass(frozen=True)
 class RolloutRequest:
-    """What is to serve where."""
+    """What is to serve where, and what it takes."""
 
     model: ModelVersion
     endpoint_name: str
     definition: Path
     """Folder with endpoint.yml, deployment.yml and what they refer to."""
-    golden: GoldenRequest
+    example: OwnExample
+    golden: tuple[GoldenRequest, ...]
+    policy: RolloutPolicy
+    job: str = NO_JOB
+    """The Azure ML job that does it, for those who find its lock."""
+    take_over: bool = False
+    """Another rollout's lock does not count."""
+    check_incumbent: Callable[[ModelVersion | None], None] = lambda serving: None
+    """Raises InputError when the model may not follow the one that serves; None when none does."""
 
 
-def roll_out(client: "MLClient", request: RolloutRequest, journal: Journal) -> None:
+@dataclass(frozen=True)
+class World:
+    """What there is beside the service: requests and time."""
+
+    send: Ask = ask
+    sleep: Callable[[float], None] = time.sleep
+    now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+
+
+class RolloutFailedError(InputError):
+    """The new version does not take over."""
+
+
+class _StepFailedError(Exception):
+    """A step of the way back, or of tidying up, failed too often."""
+
+
+def roll_out(client: "MLClient", request: RolloutRequest, journal: Journal, world: World | None = None) -> None:
     """Make an endpoint serve a model version, without a moment in which it serves none.
-
-    The live state decides what happens: the same version serving is left alone; else the idle colour is created,
-    asked the golden request by name, given all traffic, asked again, and the old colour is removed. When anything
-    fails before that last step, the traffic is put back, the new colour removed, and so is an endpoint that this
-    rollout made. A deployment without traffic that had the idle colour is gone either way.
-
-    Raises:
-        InputError: the definition cannot be used, or the traffic is split by hand; nothing was touched.
-        SmokeTestFailedError: the new colour does not answer as the model did; it was undone, as the journal says.
-        azure.core.exceptions.AzureError: the service refused or failed; it was undone, as the journal says.
-    """
-    _load_definition(request, COLOURS[0])
-    endpoint = _find_endpoint(client, request.endpoint_name)
-    before = _traffic(endpoint)
-    if len(before) > 1:
-        split = ", ".join(f"{name} {share} %" for name, share in before.items())
-        raise InputError(
-            f"endpoint {request.endpoint_name}: its traffic is split ({split}); give one deployment all of it first"
-        )
-    if endpoint is not None and (serving := _serving(client, request, before)) is not None:
-        journal.step(f"{request.model} serves already, as {serving}", before)
-        journal.finish("unchanged", [f"{request.model} serves already"], deployment=serving, traffic=before)
-        _remove_all_but(client, request, journal, serving)
-        return
-    colour = next(name for name in COLOURS if name not in before)
-    with _undone_on_failure(client, request, journal, before if endpoint is not None else None, colour):
-        if endpoint is None:
-            endpoint = client.online_endpoints.begin_create_or_update(_load_definition(request, colour)[0]).result()
-            journal.step("endpoint created", {})
-        elif colour in _deployments(client, request.endpoint_name):
-            _remove_deployment(client, request.endpoint_name, colour)
-            journal.step(f"idle {colour} removed", before)
-        LOGGER.info("creating %s for %s", colour, request.model)
-        client.online_deployments.begin_create_or_update(_load_definition(request, colour)[1]).result()
-        journal.step(f"{colour} created and healthy", before)
-        key = client.online_endpoints.get_keys(request.endpoint_name).primary_key
-        seconds = smoke_test(ScoringTarget(endpoint.scoring_uri, key, colour), request.golden)
-        journal.step(f"{colour} passed the smoke test", before, seconds=seconds)
-        _set_traffic(client, request.endpoint_name, {**dict.fromkeys(before, 0), colour: 100})
-        after = {colour: 100}
-        journal.step(f"all traffic on {colour}", after)
-        seconds = smoke_test(ScoringTarget(endpoint.scoring_uri, key, None), request.golden)
-        journal.step("the endpoint passed the smoke test", after, seconds=seconds)
-    # From here on the new version serves, whatever comes of the old one; a run after this one removes what is left.
-    LOGGER.info("%s serves %s as %s", request.endpoint_name, request.model, colour)
-    journal.finish("live", [f"{request.model} passed its smoke tests"], deployment=colour, traffic=after)
-    _remove_all_but(client, request, journal, colour)
-
-
-@contextlib.contextmanager
-def _undone_on_failure(
-    client: "MLClient", request: RolloutRequest, journal: Journal, before: dict[str, int] | None, colour: str
-) -> Iterator[None]:
-    """Put the state from before back when the block raises anything, an interrupt among them; then raise it on.
 
     Args:
         client: the workspace.
-        request: what is rolled out.
-        journal: gets "rolled back", or "rollback failed" with what could not be undone.
-        before: the traffic to put back; None when there was no endpoint.
-        colour: the deployment to remove.
+        request: what is to serve where.
+        journal: gets every step.
+        world: requests and time.
+
+    Raises:
+        InputError: the endpoint cannot be used as it is, or another rollout has it; nothing was touched.
+        RolloutFailedError: the new version failed a check; it was undone, as the journal says.
+        azure.core.exceptions.AzureError: the service refused or failed; it was undone, as the journal says.
     """
-    try:
-        yield
-    except BaseException as error:
-        reason = f"{type(error).__name__}: {error}"
-        LOGGER.warning("rolling back: %s", reason)
-        name = request.endpoint_name
-        undo: list[tuple[str, Callable[[], None]]] = [
-            ("wait for what is under way", lambda: _wait_until_settled(client, name))
-        ]
-        if before is None:
-            undo.append(("remove the endpoint", lambda: _remove_endpoint(client, name)))
+    _Rollout(client, request, journal, world or World()).run()
+
+
+class _Rollout:
+    """One process's attempt."""
+
+    def __init__(self, client: "MLClient", request: RolloutRequest, journal: Journal, world: World) -> None:
+        self._service = Service(client, request.endpoint_name, request.definition)
+        self._request = request
+        self._journal = journal
+        self._world = world
+        self._owner = uuid.uuid4().hex
+        self._passed: list[str] = []
+        self._expected: SetTraffic | None = None
+        self._waited = 0.0
+        self._traffic: dict[str, int] = {}
+
+    def run(self) -> None:
+        name, request = self._request.endpoint_name, self._request
+        # Read before anything is touched: a definition that cannot be used costs nothing.
+        self._service.load("blue", request.model, self._owner)
+        live, opening = self._open()
+        if isinstance(opening, Unchanged):
+            traffic = live.traffic if live is not None else {}
+            self._journal.step(f"{request.model} serves already, as {opening.deployment}", traffic)
+            self._unchanged(opening.deployment, traffic)
+            return
+        record = opening.record
+        self._journal.begin(rollout=record.id, incumbent=record.incumbent, candidate=record.candidate)
+        try:
+            self._begin(live, record)
+            if record.state == IN_PROGRESS:
+                LOGGER.info("rolling out %s at %s as %s", request.model, name, record.candidate)
+                self._forward()
+        except LockLostError as error:
+            self._journal.finish("superseded", [str(error)])
+            raise
+        except BaseException as error:
+            if record.state == IN_PROGRESS:
+                self._back(error)
+            else:
+                self._drive(next_release)
+            raise
+        self._tidy(record)
+
+    def _open(self) -> tuple[Endpoint | None, Begin | Unchanged]:
+        request = self._request
+        while True:
+            live = self._service.observe()
+            if live is not None:
+                lock = live.lock
+                gone = request.take_over or (lock is not None and self._has_ended(lock))
+                check_lock(request.endpoint_name, live, self._world.now(), gone)
+            opening = choose_opening(request.endpoint_name, live, request.model, self._owner)
+            if isinstance(opening, Begin) and opening.record.state == IN_PROGRESS:
+                incumbent = live.find(opening.record.incumbent) if live is not None else None
+                request.check_incumbent(incumbent.model if incumbent is not None else None)
+            if not isinstance(opening, Wait):
+                return live, opening
+            self._wait(opening.names)
+
+    def _has_ended(self, lock: Lock) -> bool:
+        """Tell whether a lock's owner is known to be gone: a job that runs again has it from its own first attempt."""
+        if lock.job == NO_JOB or self._world.now() >= lock.until:
+            return False
+        return lock.job == self._request.job or self._service.job_has_ended(lock.job)
+
+    def _begin(self, live: Endpoint | None, record: Record) -> None:
+        step = "endpoint created" if live is None else "lock taken"
+        self._journal.start(step)
+        if live is None:
+            self._service.create_endpoint(record, self._lock())
         else:
-            undo.append(("put the traffic back", lambda: _set_traffic(client, name, before)))
-            undo.append((f"remove {colour}", lambda: _remove_deployment(client, name, colour)))
-        failures = [f"could not {step}: {failure}" for step, action in undo if (failure := _attempt(action))]
-        journal.step("undone" if not failures else "could not be undone", before or {})
-        journal.finish("rollback failed" if failures else "rolled back", [reason, *failures], traffic=before or {})
-        raise
+            self._service.write(live.lock.owner if live.lock else None, record, self._lock())
+        self._world.sleep(LOCK_SETTLE_SECONDS)
+        found = self._service.observe()
+        if found is None or not has_lock(found, self._owner):
+            raise LockLostError(f"endpoint {self._request.endpoint_name}: another rollout began at the same moment")
+        self._journal.step(step, found.traffic)
 
+    def _forward(self) -> None:
+        """Go on until the new version is committed."""
+        while True:
+            live = self._service.observe()
+            action = next_action(live, self._owner, self._request.policy, self._passed, self._expected)
+            if isinstance(action, Fail):
+                if live is None or not has_lock(live, self._owner):
+                    raise LockLostError(f"endpoint {self._request.endpoint_name}: {action.reason}")
+                raise RolloutFailedError(action.reason)
+            if live is not None and live.record is not None:
+                self._perform(action, live, live.record)
+            if isinstance(action, Commit):
+                return
 
-def _attempt(action: Callable[[], None]) -> str | None:
-    """Run one step of the way back; return why it failed, so that the other steps are still taken."""
-    try:
-        action()
-    except _CLIENT_FAILURES as error:
-        LOGGER.error("while rolling back: %s", error)
-        return f"{type(error).__name__}: {error}"
-    return None
+    def _perform(self, action: Action, live: Endpoint, record: Record) -> None:
+        """Take one step and record it."""
+        if isinstance(action, Wait):
+            self._wait(action.names)
+            return
+        self._waited = 0.0
+        step = _describe(action)
+        self._journal.start(step)
+        traffic, figures = dict(live.traffic), {"mirror": dict(live.mirror)} if live.mirror else {}
+        match action:
+            case SetTraffic():
+                self._service.write(self._owner, record, self._lock(), action.traffic, action.mirror)
+                self._expected = action
+                traffic, figures = dict(action.traffic), {"mirror": dict(action.mirror)} if action.mirror else {}
+            case CreateDeployment():
+                LOGGER.info("creating %s for %s", action.name, self._request.model)
+                self._service.create_deployment(action.name, self._request.model, record.id)
+            case RemoveDeployment():
+                self._service.remove_deployment(action.name)
+            case RemoveEndpoint():
+                self._service.remove_endpoint()
+            case Check():
+                self._check(action.stage, record, live.scoring_uri)
+                return
+            case Commit():
+                self._service.write(self._owner, replace(record, state=LIVE), self._lock())
+            case Release():
+                self._service.write(self._owner, ended(live, record, action.state), None)
+        self._journal.step(step, traffic, **figures)
 
-
-def _wait_until_settled(client: "MLClient", endpoint_name: str) -> None:
-    """Wait while the service works on the endpoint or a deployment of it: it refuses to undo what it is still doing.
-
-    The service is asked, not the operation's poller: an interrupt may have come before there was one, and in Python
-    3.11 a poller whose wait was interrupted says that it is done.
-
-    Raises:
-        TimeoutError: something was still in transition after `SETTLE_SECONDS`.
-    """
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while moving := _in_transition(client, endpoint_name):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{', '.join(moving)} still in transition after {SETTLE_SECONDS:.0f} s")
-        time.sleep(POLL_SECONDS)
-
-
-def _in_transition(client: "MLClient", endpoint_name: str) -> list[str]:
-    endpoint = _find_endpoint(client, endpoint_name)
-    if endpoint is None:
-        return []
-    parts = [endpoint, *client.online_deployments.list(endpoint_name)]
-    return [part.name for part in parts if part.provisioning_state in ("Creating", "Updating", "Deleting")]
-
-
-def _load_definition(request: RolloutRequest, colour: str) -> "tuple[OnlineEndpoint, OnlineDeployment]":
-    """Load endpoint.yml and deployment.yml for a colour.
-
-    Raises:
-        InputError: one of them is not what azure-ai-ml takes.
-    """
-    endpoint = [{"name": request.endpoint_name}]
-    deployment = [
-        {"name": colour},
-        {"endpoint_name": request.endpoint_name},
-        {"model": f"azureml:{request.model}"},
-    ]
-    try:
-        return (
-            load_online_endpoint(request.definition / "endpoint.yml", params_override=endpoint),
-            load_online_deployment(request.definition / "deployment.yml", params_override=deployment),
+    def _check(self, stage: Stage, record: Record, uri: str) -> None:
+        request, policy = self._request, self._request.policy
+        target = ScoringTarget(uri, self._service.key(), None)
+        candidate = replace(target, deployment=record.candidate)
+        incumbent = None if record.incumbent is None else replace(target, deployment=record.incumbent)
+        checks: tuple[HealthCheck, ...] = ()
+        if stage.name == SMOKE:
+            checks = smoke_test(request.example, request.golden, lambda body: self._world.send(candidate, body))
+        else:
+            log = self._service.logs(record.candidate) if stage.name == MIRROR else ""
+            bodies = [request.example.body, *(golden.body for golden in request.golden)]
+            probing = probe(
+                (candidate, incumbent, target),
+                bodies,
+                policy.probes,
+                stage.seconds,
+                policy.maximum_error_rate,
+                self._world.send,
+                self._world.sleep,
+                self._world.now,
+            )
+            checks = judge(probing, policy)
+            if stage.name == MIRROR:
+                checks += (judge_tracebacks(log, self._service.logs(record.candidate), policy),)
+            if dict(stage.traffic) == {record.candidate: 100}:
+                checks += smoke_test(request.example, request.golden, lambda body: self._world.send(target, body))
+        failed = [check for check in checks if not check.passed]
+        self._journal.step(
+            f"{stage.name} checked" if not failed else f"{stage.name} failed",
+            stage.traffic,
+            **({"mirror": dict(stage.mirror)} if stage.mirror else {}),
+            checks=[check.figures() for check in checks],
         )
-    except (MarshmallowError, AzureError) as error:
-        said = " ".join(str(error).split("Visit this link")[0].split())
-        raise InputError(f"{request.definition}: {said}") from None
+        if failed:
+            said = "; ".join(f"{check.name}: {check.reason}" for check in failed)
+            raise RolloutFailedError(f"{stage.name}: {said}")
+        LOGGER.info("%s: %d checks passed", stage.name, len(checks))
+        self._passed.append(stage.name)
+
+    def _back(self, error: BaseException) -> None:
+        """Put the state from before back, each step of it whatever becomes of the others."""
+        reason = f"{type(error).__name__}: {error}" if not isinstance(error, InputError) else str(error)
+        LOGGER.warning("rolling back: %s", reason)
+        self._journal.failed(reason)
+        self._waited = 0.0
+        try:
+            failures = self._drive(next_undo)
+        except LockLostError as lost:
+            self._journal.finish("superseded", [reason, str(lost)])
+            return
+        state = "rollback failed" if failures else "rolled back"
+        self._journal.finish(state, [reason, *failures], traffic=self._traffic)
+
+    def _tidy(self, record: Record) -> None:
+        """Remove what no longer serves; the new version does, whatever becomes of this."""
+        request = self._request
+        if record.state == IN_PROGRESS:
+            LOGGER.info("%s serves %s as %s", request.endpoint_name, request.model, record.candidate)
+            passed = [f"{request.model} passed {', '.join(self._passed)}"]
+            self._journal.finish("live", passed, deployment=record.candidate, traffic={record.candidate: 100})
+        failures = self._drive(next_tidy)
+        if record.state == LIVE:
+            self._unchanged(record.candidate, {record.candidate: 100})
+        if failures:
+            self._journal.finish(self._journal.state, [*self._journal.reasons, *failures])
+            raise RolloutFailedError(f"{request.model} serves, and something is left over: {'; '.join(failures)}")
+
+    def _drive(self, choose: Callable[[Endpoint | None, str, Collection[Action]], Action]) -> list[str]:
+        """Take the steps that `choose` names until it is done; what fails several times is left out and said."""
+        skipped: list[Action] = []
+        failures: list[str] = []
+        failed_in_a_row = 0
+        interrupt: SystemExit | None = None
+        while True:
+            action: Action | None = None
+            try:
+                live = self._service.observe()
+                self._traffic = dict(live.traffic) if live is not None else {}
+                action = choose(live, self._owner, skipped)
+                if isinstance(action, Done) or live is None or live.record is None:
+                    break
+                if isinstance(action, RemoveDeployment) and choose is next_undo:
+                    self._keep_log(action.name, live)
+                self._perform(action, live, live.record)
+                failed_in_a_row = 0
+            except LockLostError:
+                raise
+            except SystemExit as error:
+                # The way back was begun for another reason, and has to be gone to its end first.
+                interrupt = error
+            except (*CLIENT_FAILURES, InputError, _StepFailedError) as error:
+                failed_in_a_row += 1
+                LOGGER.error("%s", error)
+                if failed_in_a_row < ATTEMPTS and not isinstance(error, _StepFailedError):
+                    self._world.sleep(ATTEMPT_PAUSE_SECONDS)
+                    continue
+                failed_in_a_row = 0
+                step = "look at the endpoint" if action is None else _describe(action)
+                failures.append(f"failed: {step}: {type(error).__name__}: {error}")
+                if action is None or isinstance(action, Wait):
+                    break
+                skipped.append(action)
+        if interrupt is not None and choose is not next_undo:
+            raise interrupt
+        return failures
+
+    def _keep_log(self, deployment: str, live: Endpoint) -> None:
+        """Record the end of a deployment's log before it goes with it."""
+        with contextlib.suppress(*CLIENT_FAILURES):
+            lines = self._service.logs(deployment).splitlines()[-JOURNALLED_LOG_LINES:]
+            self._journal.step(f"log of {deployment}", live.traffic, log=lines)
+
+    def _unchanged(self, deployment: str, traffic: object) -> None:
+        reason = f"{self._request.model} serves already"
+        self._journal.finish("unchanged", [reason], deployment=deployment, traffic=traffic)
+
+    def _lock(self) -> Lock:
+        until = self._world.now() + timedelta(minutes=self._request.policy.lock_minutes)
+        return Lock(self._owner, self._request.job, until)
+
+    def _wait(self, names: tuple[str, ...]) -> None:
+        """Wait a moment for an operation that is under way.
+
+        The service is asked, not the operation's poller: an interrupt may have come before there was one, and in
+        Python 3.11 a poller whose wait was interrupted says that it is done.
+        """
+        if self._waited > SETTLE_SECONDS:
+            raise _StepFailedError(f"{', '.join(names)} still in transition after {SETTLE_SECONDS:.0f} s")
+        pause = min(10.0, 0.5 + self._waited / 10)
+        self._world.sleep(pause)
+        self._waited += pause
 
 
-def _remove_all_but(client: "MLClient", request: RolloutRequest, journal: Journal, serving: str) -> None:
-    for old in sorted(_deployments(client, request.endpoint_name) - {serving}):
-        _remove_deployment(client, request.endpoint_name, old)
-        journal.step(f"{old} removed", {serving: 100})
-
-
-def _deployments(client: "MLClient", endpoint_name: str) -> set[str]:
-    return {deployment.name for deployment in client.online_deployments.list(endpoint_name)}
-
-
-def _find_endpoint(client: "MLClient", name: str) -> "OnlineEndpoint | None":
-    try:
-        return client.online_endpoints.get(name)
-    except ResourceNotFoundError:
-        return None
-
-
-def _traffic(endpoint: "OnlineEndpoint | None") -> dict[str, int]:
-    """Return the deployments that get traffic, in percent."""
-    shares = (endpoint.traffic or {}) if endpoint is not None else {}
-    return {name: share for name, share in shares.items() if share > 0}
-
-
-def _serving(client: "MLClient", request: RolloutRequest, traffic: Mapping[str, int]) -> str | None:
-    """Return the deployment that serves the requested version to all requests, if there is one."""
-    if len(traffic) != 1:
-        return None
-    (name,) = traffic
-    model = client.online_deployments.get(name, request.endpoint_name).model
-    reference = model if isinstance(model, str) else model.id
-    return name if parse_model_reference(reference) == request.model else None
-
-
-def _set_traffic(client: "MLClient", endpoint_name: str, traffic: Mapping[str, int]) -> None:
-    endpoint = client.online_endpoints.get(endpoint_name)
-    endpoint.traffic = dict(traffic)
-    client.online_endpoints.begin_create_or_update(endpoint).result()
-
-
-def _remove_endpoint(client: "MLClient", endpoint_name: str) -> None:
-    with contextlib.suppress(ResourceNotFoundError):
-        client.online_endpoints.begin_delete(endpoint_name).result()
-
-
-def _remove_deployment(client: "MLClient", endpoint_name: str, colour: str) -> None:
-    with contextlib.suppress(ResourceNotFoundError):
-        client.online_deployments.begin_delete(name=colour, endpoint_name=endpoint_name).result()
+def _describe(action: Action) -> str:
+    match action:
+        case SetTraffic():
+            return action.step
+        case CreateDeployment():
+            return f"{action.name} created"
+        case RemoveDeployment():
+            return f"{action.name} removed"
+        case RemoveEndpoint():
+            return "endpoint removed"
+        case Check():
+            return action.stage.name
+        case Commit():
+            return "committed"
+        case Release():
+            return "lock given back"
+    return type(action).__name__

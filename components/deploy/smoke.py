@@ -1,11 +1,14 @@
-"""The smoke test: does a deployment answer the model's own example the way the model did when it was trained?"""
+"""The smoke test: does a deployment answer as its model did when it was trained, and as smoke.jsonl says?"""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+from golden import GoldenRequest, find_problem
+from health import HealthCheck
+from probes import Answer
 
 from finetune.errors import InputError
 from finetune.files import read_json
@@ -13,11 +16,10 @@ from finetune.training.contents import EXAMPLE_PREDICTION
 
 PROBABILITY_TOLERANCE = 0.01
 """Another processor computes the same model in another order; a wrong model is further off than this."""
-TIMEOUT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class GoldenRequest:
+class OwnExample:
     """A request and what the model answered to it when it was trained."""
 
     rows: list[dict[str, str]]
@@ -25,22 +27,13 @@ class GoldenRequest:
     """A row's label, score and probabilities (in the order of `labels`)."""
     labels: list[str]
 
-
-@dataclass(frozen=True)
-class ScoringTarget:
-    """Where to send requests."""
-
-    uri: str
-    key: str
-    deployment: str | None
-    """A deployment that is asked whatever the traffic is; None to follow the traffic."""
+    @property
+    def body(self) -> dict[str, Any]:
+        """What is sent, as JSON."""
+        return {"input_data": self.rows}
 
 
-class SmokeTestFailedError(InputError):
-    """The deployment does not answer as the model did."""
-
-
-def read_golden_request(model_folder: Path, labels: list[str]) -> GoldenRequest:
+def read_own_example(model_folder: Path, labels: list[str]) -> OwnExample:
     """Read the example that the trial saved with its model.
 
     Raises:
@@ -49,51 +42,51 @@ def read_golden_request(model_folder: Path, labels: list[str]) -> GoldenRequest:
     value = read_json(model_folder / EXAMPLE_PREDICTION, "the example that train saves with a model")
     if not value.get("input") or len(value["input"]) != len(value.get("output", ())):
         raise InputError(f"{model_folder / EXAMPLE_PREDICTION}: expected as many outputs as inputs, at least one")
-    return GoldenRequest(value["input"], value["output"], labels)
+    return OwnExample(value["input"], value["output"], labels)
 
 
-def smoke_test(target: ScoringTarget, golden: GoldenRequest) -> float:
-    """Send the golden request and check every part of the answer.
+def smoke_test(
+    example: OwnExample, golden: Sequence[GoldenRequest], send: Callable[[Any], Answer]
+) -> tuple[HealthCheck, ...]:
+    """Ask a deployment the model's own example and the golden requests.
+
+    The example comes first and has no limit of time: the first answer of a process may take longer than all others.
+
+    Args:
+        example: what the model itself answered.
+        golden: lines of smoke.jsonl.
+        send: sends a request to the deployment.
 
     Returns:
-        Seconds until the answer was there.
-
-    Raises:
-        SmokeTestFailedError: no answer in time, a status other than 200, or an answer that differs from the model's.
+        A check for each request.
     """
-    headers = {"Authorization": f"Bearer {target.key}"}
-    if target.deployment is not None:
-        headers["azureml-model-deployment"] = target.deployment
-    try:
-        response = httpx.post(
-            target.uri,
-            json={"input_data": golden.rows},
-            headers=headers,
-            timeout=TIMEOUT_SECONDS,
-            trust_env=True,
+    checks = [_check("the model's own example", send(example.body), lambda answer: difference(answer.value, example))]
+    for request in golden:
+        answer = send(request.body)
+        checks.append(
+            _check(
+                f"golden request {request.where}",
+                answer,
+                lambda answer, request=request: find_problem(request, answer.value, answer.seconds * 1000),
+            )
         )
-    except httpx.HTTPError as error:
-        raise SmokeTestFailedError(f"smoke test: no answer from {target.uri}: {error!r}") from None
-    if response.status_code != 200:
-        raise SmokeTestFailedError(f"smoke test: status {response.status_code}, expected 200: {response.text[:300]}")
-    try:
-        answer = response.json()
-    except ValueError:
-        raise SmokeTestFailedError(f"smoke test: the answer is not JSON: {response.text[:300]}") from None
-    if problem := difference(answer, golden):
-        raise SmokeTestFailedError(f"smoke test: {problem}")
-    return response.elapsed.total_seconds()
+    return tuple(checks)
 
 
-def difference(answer: Any, golden: GoldenRequest) -> str | None:
+def _check(name: str, answer: Answer, find: Callable[[Answer], str | None]) -> HealthCheck:
+    problem = answer.problem if answer.problem is not None else find(answer)
+    return HealthCheck(name, problem is None, problem or f"as expected, after {answer.seconds * 1000:.0f} ms")
+
+
+def difference(answer: Any, example: OwnExample) -> str | None:
     """Return how an answer differs from the model's own, or None."""
-    if not isinstance(answer, list) or len(answer) != len(golden.rows):
-        return f"found {str(answer)[:200]}; expected a list of {len(golden.rows)} rows"
-    for number, (found, expected) in enumerate(zip(answer, golden.answers, strict=True), start=1):
-        wanted = dict(zip(golden.labels, expected["probabilities"], strict=True))
+    if not isinstance(answer, list) or len(answer) != len(example.rows):
+        return f"found {str(answer)[:200]}; expected a list of {len(example.rows)} rows"
+    for number, (found, expected) in enumerate(zip(answer, example.answers, strict=True), start=1):
+        wanted = dict(zip(example.labels, expected["probabilities"], strict=True))
         probabilities = found.get("probabilities") if isinstance(found, dict) else None
         if not isinstance(probabilities, dict) or set(probabilities) != set(wanted):
-            return f"row {number}: found {str(found)[:200]}; expected probabilities of {', '.join(golden.labels)}"
+            return f"row {number}: found {str(found)[:200]}; expected probabilities of {', '.join(example.labels)}"
         if not all(isinstance(value, int | float) and math.isfinite(value) for value in probabilities.values()):
             return f"row {number}: a probability is not a finite number"
         if found.get("label") != expected["label"]:

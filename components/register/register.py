@@ -22,7 +22,9 @@ from finetune.measurement import check_measured
 from finetune.metrics.known import KNOWN_METRICS, LESS_IS_BETTER
 from finetune.policy import read_policy
 from finetune.registration import (
+    CHAMPION_TAG,
     MODEL_DIGEST_TAG,
+    NO_CHAMPION,
     PROMOTED,
     VALID_UNTIL_TAG,
     VERDICT_DIGEST_TAG,
@@ -35,7 +37,6 @@ from finetune.verdict import METRICS_FILE, VERDICT_FILE, verify_verdict
 from finetune.workspace import ModelVersion, connect
 
 LOGGER = logging.getLogger(__name__)
-NO_CHAMPION = "none"
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def main(argv: Sequence[str]) -> None:
     tags = {**lineage_tags(verdict, metrics, manifest, arguments.commit), VERDICT_DIGEST_TAG: verdict_sha256}
     version = _register(model, arguments.model_name, tags)
     LOGGER.info("registered %s", version)
-    champion = None if tags["champion"] == NO_CHAMPION else tags["champion"]
+    champion = None if tags[CHAMPION_TAG] == NO_CHAMPION else tags[CHAMPION_TAG]
     valid_until = verdict["valid_until"]
     registration = Registration(True, reasons, version, digest, verdict_sha256, valid_until, champion, tags)
     write_registration(output, registration)
@@ -91,7 +92,7 @@ def lineage_tags(
         "base_checkpoint": manifest.checkpoint,
         "job": os.environ.get("AZUREML_ROOT_RUN_ID") or os.environ.get("AZUREML_RUN_ID") or "unrecorded",
         "commit": commit,
-        "champion": f"{champion['name']}:{champion['version']}" if champion else NO_CHAMPION,
+        CHAMPION_TAG: f"{champion['name']}:{champion['version']}" if champion else NO_CHAMPION,
         "policy_sha256": verdict["policy_sha256"],
         VALID_UNTIL_TAG: verdict["valid_until"],
         **{f"{split}_sha256": summary.sha256 for split, summary in manifest.splits.items()},

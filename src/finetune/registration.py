@@ -13,6 +13,9 @@ VERDICT_TAG = "verdict"
 VERDICT_DIGEST_TAG = "verdict_sha256"
 VALID_UNTIL_TAG = "verdict_valid_until"
 PROMOTED = "promoted"
+CHAMPION_TAG = "champion"
+NO_CHAMPION = "none"
+"""The champion's tag of a version that was compared with nothing."""
 
 
 @dataclass(frozen=True)

@@ -115,11 +115,11 @@ def verify_verdict(
     return written
 
 
-def check_valid(path: Path, valid_until: object, now: datetime) -> None:
+def check_valid(path: Path | str, valid_until: object, now: datetime) -> None:
     """Check that a verdict can still be acted upon.
 
     Args:
-        path: the file that names the time.
+        path: the file, or the tag, that names the time.
         valid_until: ISO 8601 with a time zone.
         now: with a time zone.
 
@@ -131,7 +131,7 @@ def check_valid(path: Path, valid_until: object, now: datetime) -> None:
         raise InputError(f"{path}: the verdict was valid until {valid_until}; evaluate the model again")
 
 
-def _time(path: Path, name: str, value: object) -> datetime:
+def _time(path: Path | str, name: str, value: object) -> datetime:
     try:
         time = datetime.fromisoformat(str(value))
     except ValueError:

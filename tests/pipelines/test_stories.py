@@ -145,6 +145,7 @@ def test_a_worse_model_is_not_promoted_a_better_one_takes_over_and_a_reviewer_ca
     back = site.amlocal(
         *("job", "create", "--file", "pipelines/deploy.yml", "--name", "back", "--set"),
         *(f"inputs.model_name={ENDPOINT}", f"inputs.endpoint_name={ENDPOINT}", 'inputs.model_version="1"'),
+        "inputs.purpose=rollback",
     )
     assert back.returncode == 0, back.stdout + back.stderr
     assert site.serving() == f"{ENDPOINT}:1"
@@ -174,6 +175,7 @@ def test_bad_input_fails_the_pipeline_and_touches_no_model(site: Site, tmp_path:
     deploy = site.amlocal(
         *("job", "create", "--file", "pipelines/deploy.yml", "--name", "unknown", "--set"),
         *(f"inputs.model_name={ENDPOINT}", f"inputs.endpoint_name={ENDPOINT}", 'inputs.model_version="99"'),
+        "inputs.purpose=rollback",
     )
     assert deploy.returncode == 1
     assert "messages:99: no such model version in the workspace" in deploy.stdout + deploy.stderr
