@@ -147,13 +147,10 @@ class FakeWorkspace:
         name = target.deployment
         if name is None:
             self.turn = (self.turn + 37) % 100
-            point = self.turn
-            for name, share in self.endpoint["traffic"].items():
-                if point < share:
-                    break
-                point -= share
-            else:
+            hundred = [name for name, share in self.endpoint["traffic"].items() for _ in range(share)]
+            if not hundred:
                 return make(0.01, problem="status 404, expected 200: no deployment with traffic")
+            name = hundred[self.turn]
         if name not in self.deployments:
             return make(0.01, problem=f"status 404, expected 200: no deployment {name}")
         model = self.deployments[name]["model"]

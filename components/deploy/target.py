@@ -68,8 +68,8 @@ def choose_target(
     if registration is not None:
         if purpose != PROMOTE or approved is not None:
             raise InputError(
-                "--registration promotes the version that it names, by the verdict that it names; --purpose rollback and "
-                "--verdict_sha256 belong to --model_name and --model_version"
+                "--registration promotes the version that it names, by the verdict that it names; --purpose rollback "
+                "and --verdict_sha256 belong to --model_name and --model_version"
             )
         found = read_registration(Path(registration))
         if found.model is None:
@@ -81,9 +81,9 @@ def choose_target(
     elif model_name is not None and model_version is not None:
         if purpose == PROMOTE and approved is None:
             raise InputError(
-                f"--purpose promote of {model_name}:{model_version} needs --verdict_sha256, the digest of the verdict.json "
-                f"that was approved (the version's tag {VERDICT_DIGEST_TAG}); to go back to a version whatever serves now, "
-                "give --purpose rollback"
+                f"--purpose promote of {model_name}:{model_version} needs --verdict_sha256, the digest of the "
+                f"verdict.json that was approved (the version's tag {VERDICT_DIGEST_TAG}); to go back to a version "
+                "whatever serves now, give --purpose rollback"
             )
         target = Target(ModelVersion(model_name, model_version), purpose, verdict_sha256=approved)
     else:

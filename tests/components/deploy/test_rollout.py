@@ -246,7 +246,7 @@ def test_a_version_that_turns_bad_while_it_is_held_goes_back(roll_out: Any) -> N
             workspace.answers["m:2"] = "status 503, expected 200: gone"
 
     workspace.on_call = turn_bad
-    with pytest.raises(InputError, match="^hold: "):
+    with pytest.raises(InputError, match=r"^hold: "):
         roll_out(workspace)
     assert workspace.live == {"m:1": 100}
 
