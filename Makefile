@@ -24,7 +24,7 @@ export AMLOCAL_HOME ?= .amlocal
 JOB := finetune-$(shell date -u +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test acceptance bench-engine bench-router chaos public-jobs mutants lint format validate sample clean
+.PHONY: help setup run stop test acceptance bench-engine bench-router soak chaos public-jobs mutants lint format validate sample clean
 
 help: ## Show this help
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
@@ -77,6 +77,9 @@ bench-engine: setup ## Measure amlocal's own cost, beside Kubeflow Pipelines' lo
 
 bench-router: setup ## Measure what the endpoints' router adds to a request
 	$(BIN)/python benchmarks/router.py
+
+soak: setup ## Roll out 32 models, good and bad, under a constant load
+	$(BIN)/python benchmarks/soak.py --rollouts 32 --plot docs/images/soak.png
 
 chaos: setup ## Kill amlocal and its steps at a hundred random points
 	AMLOCAL_CHAOS_ROUNDS=100 $(BIN)/pytest --timeout 3600 tests/amlocal/run/test_chaos.py
