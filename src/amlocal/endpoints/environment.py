@@ -1,9 +1,12 @@
 """The environment variables of a scoring process."""
 
 import os
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from amlocal.endpoints.spec import DeploymentSpec
+from amlocal.run.environments.interpreter import caller_variables
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -17,8 +20,10 @@ def scoring_environment(spec: DeploymentSpec, base: Mapping[str, str], cores: in
         cores: Processor cores of this machine; its processes share them.
     """
     threads = str(max(1, cores // spec.instance_count))
+    isolated = spec.python != Path(sys.executable)
+    kept = caller_variables(base, isolated=True) | _first_on_path(spec.python, base) if isolated else base
     environment = {
-        **base,
+        **kept,
         **dict.fromkeys(THREAD_VARIABLES, threads),
         "AML_APP_ROOT": str(spec.app_root),
         "AZUREML_ENTRY_SCRIPT": spec.scoring_script,
@@ -27,14 +32,18 @@ def scoring_environment(spec: DeploymentSpec, base: Mapping[str, str], cores: in
         "SERVICE_VERSION": spec.name,
         "AML_APP_INSIGHTS_ENABLED": "false",
         "PYTHONUNBUFFERED": "1",
-        # gunicorn would open a control socket in the home folder.
-        "GUNICORN_CMD_ARGS": "--no-control-socket",
         # A request that outlives its client must not get the worker killed.
         "WORKER_TIMEOUT": str(int(spec.request_timeout) + 300),
     }
     if spec.model_dir is not None:
         environment["AZUREML_MODEL_DIR"] = str(spec.model_dir)
     return environment | dict(spec.environment_variables)
+
+
+def _first_on_path(python: Path, base: Mapping[str, str]) -> dict[str, str]:
+    """Let a virtual environment's commands come before all others."""
+    found = f"{python.parent}{os.pathsep}{base.get('PATH', os.defpath)}"
+    return {"PATH": found, "VIRTUAL_ENV": str(python.parents[1])}
 
 
 def available_cores() -> int:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import socket
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -72,7 +71,7 @@ class Instance:
 
     async def start(self) -> None:
         """Start the process; requests may be sent at once and wait until it is ready."""
-        command = [sys.executable, str(Path(__file__).with_name("scoring_process.py"))]
+        command = [str(self._spec.python), str(Path(__file__).with_name("scoring_process.py"))]
         self._child = await spawn(
             [*command, str(self._listener.fileno())],
             environment=self._environment,

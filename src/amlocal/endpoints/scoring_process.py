@@ -30,6 +30,11 @@ def main(listener: int) -> None:
     os.environ.update({"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())})
 
     from azureml_inference_server_http import amlserver  # type: ignore[import-untyped]
+    from gunicorn.config import KNOWN_SETTINGS  # type: ignore[import-untyped]
+
+    # Where gunicorn has one, it would open a control socket in the home folder.
+    if any("--no-control-socket" in (setting.cli or ()) for setting in KNOWN_SETTINGS):
+        os.environ["GUNICORN_CMD_ARGS"] = f"{os.environ.get('GUNICORN_CMD_ARGS', '')} --no-control-socket".strip()
 
     script = os.environ["AZUREML_ENTRY_SCRIPT"]
     sys.argv = ["azmlinfsrv", "--entry_script", str(Path(os.environ["AML_APP_ROOT"], script))]

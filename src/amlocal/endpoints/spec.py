@@ -1,5 +1,6 @@
 """What a deployment is, in the terms of the processes that serve it."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,7 @@ class DeploymentSpec:
         max_queue_wait: Seconds a request may wait for a process; ``None`` as long as it may take at all.
         liveness: When a running process is restarted.
         readiness: How long a starting process may take.
+        python: Interpreter of its processes; another than the daemon's shows nothing of the daemon's packages.
         log: File for what the processes print.
     """
 
@@ -60,3 +62,4 @@ class DeploymentSpec:
     max_queue_wait: float | None = None
     liveness: Probe = field(default_factory=Probe)
     readiness: Probe = field(default_factory=Probe)
+    python: Path = Path(sys.executable)

@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import sys
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from amlocal.endpoints.spec import DeploymentSpec
 from amlocal.workspace.arm_shapes import parse_asset_id
 from amlocal.workspace.blobs import BlobStore
 from amlocal.workspace.deployment_body import DeploymentRequest
+from amlocal.workspace.deployment_python import DeploymentPythons, EnvironmentMode
 from amlocal.workspace.errors import bad_request, not_found
 from amlocal.workspace.folders import build_folder, code_files, model_files
 from amlocal.workspace.store import Json, Store
@@ -25,12 +25,14 @@ class DeploymentFiles:
         blobs: Where their contents are kept.
         models: Folder with one folder per model version.
         folder: Folder with one folder per endpoint.
+        pythons: Their interpreters.
     """
 
     store: Store
     blobs: BlobStore
     models: Path
     folder: Path
+    pythons: DeploymentPythons
 
     def log(self, endpoint: str, name: str) -> Path:
         """Name the file with what a deployment's processes print."""
@@ -54,19 +56,22 @@ class DeploymentFiles:
             if reference is not None and not reference.startswith("azureml://registries/"):
                 self._asset(kind, reference)
 
-    async def prepare(self, endpoint: str, name: str, wanted: DeploymentRequest) -> DeploymentSpec:
+    async def prepare(
+        self, endpoint: str, name: str, wanted: DeploymentRequest, mode: EnvironmentMode
+    ) -> DeploymentSpec:
         """Lay out a deployment's files.
 
         Args:
             endpoint: Name of its endpoint.
             name: Its own name.
             wanted: What it asks for.
+            mode: Whether its environment is built.
 
         Returns:
             What is to be run.
 
         Raises:
-            ArmError: A model, code snapshot or file of it is missing.
+            ArmError: A model, code snapshot or file of it is missing, or its environment cannot be built.
         """
         folder = self.folder / endpoint / name
         _, _, code = self._asset("codes", wanted.code)
@@ -82,13 +87,15 @@ class DeploymentFiles:
             model_dir = self.models / model_name / version
             files = model_files(self.blobs, model["modelUri"])
             await asyncio.to_thread(build_folder, model_dir, files, link=True)
+        log = self.log(endpoint, name)
+        python = await self.pythons.provide(wanted.environment, mode, log)
         spec = DeploymentSpec(
             endpoint=endpoint,
             name=name,
             app_root=snapshot,
             scoring_script=wanted.scoring_script,
             model_dir=model_dir,
-            log=self.log(endpoint, name),
+            log=log,
             environment_variables=wanted.environment_variables,
             instance_count=wanted.instance_count,
             max_concurrent_requests_per_instance=wanted.max_concurrent_requests_per_instance,
@@ -96,8 +103,9 @@ class DeploymentFiles:
             max_queue_wait=wanted.max_queue_wait,
             liveness=wanted.liveness,
             readiness=wanted.readiness,
+            python=python,
         )
-        _note_what_is_ignored(spec.log, wanted)
+        _note_what_is_ignored(spec, wanted, mode)
         return spec
 
     def _asset(self, collection: str, reference: str) -> tuple[str, str, Json]:
@@ -121,9 +129,13 @@ def remove_other_snapshots(kept: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _note_what_is_ignored(path: Path, wanted: DeploymentRequest) -> None:
-    with path.open("a", encoding="utf-8") as file:
+def _note_what_is_ignored(spec: DeploymentSpec, wanted: DeploymentRequest, mode: EnvironmentMode) -> None:
+    environment = wanted.environment or "(none)"
+    ignored = f"environment {environment} with its image and conda file"
+    if mode == "isolated":
+        ignored = f"the image of environment {environment}"
+    with spec.log.open("a", encoding="utf-8") as file:
         file.write(
-            f"amlocal: ignored on this machine: environment {wanted.environment or '(none)'} with its image and "
-            f"conda file, instance type {wanted.instance_type}; scoring runs in {sys.executable}\n"
+            f"amlocal: ignored on this machine: {ignored}, instance type {wanted.instance_type}; "
+            f"scoring runs in {spec.python}\n"
         )

@@ -16,6 +16,7 @@ from amlocal.workspace.arm_shapes import arm_resource
 from amlocal.workspace.assets import read_json
 from amlocal.workspace.deployment_body import DeploymentRequest, parse_deployment
 from amlocal.workspace.deployment_files import DeploymentFiles, remove_other_snapshots
+from amlocal.workspace.deployment_python import EnvironmentMode, read_mode
 from amlocal.workspace.errors import ArmError, bad_request, conflict, not_found
 from amlocal.workspace.online_endpoints import (
     BUSY,
@@ -31,6 +32,8 @@ from amlocal.workspace.store import Json, Resource, Store
 LOG_LINES = 1000
 MAX_DEPLOYMENTS = 20
 """Per endpoint: Azure's quota, which can be raised there."""
+MODE = "amlocalEnvironment"
+"""In the body with which a deployment was provisioned: whether its environment was built."""
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +91,8 @@ class OnlineDeployments:
         if provisioned is None:
             return
         try:
-            spec = await self.files.prepare(endpoint, deployment.name, parse_deployment(provisioned.body))
+            mode: EnvironmentMode = "isolated" if provisioned.body.get(MODE) == "isolated" else "current"
+            spec = await self.files.prepare(endpoint, deployment.name, parse_deployment(provisioned.body), mode)
             remove_other_snapshots(spec.app_root)
             await self.serving.restore(spec)
         except (ArmError, OSError) as error:
@@ -116,9 +120,12 @@ class OnlineDeployments:
             raise bad_request(f"Endpoint {endpoint} has {MAX_DEPLOYMENTS} deployments; expected no more.")
         wanted = parse_deployment(body)
         self.files.check_references(wanted)
+        mode = read_mode(self.store)
+        if mode == "isolated":
+            self.files.pythons.check(wanted.environment)
         body["properties"] |= {"provisioningState": "Creating" if existing is None else "Updating"}
         deployment = self.store.put(deployments_of(endpoint), name, body)
-        headers = self.operations.begin(self._provision(endpoint, name, wanted, body))
+        headers = self.operations.begin(self._provision(endpoint, name, wanted, {**body, MODE: mode}))
         return JSONResponse(_answer(deployment), 201 if existing is None else 200, headers)
 
     async def _delete(self, request: Request) -> Response:
@@ -148,7 +155,7 @@ class OnlineDeployments:
         """Start a deployment; what ran under its name before goes on if that fails."""
         state = "Failed"
         try:
-            spec = await self.files.prepare(endpoint, name, wanted)
+            spec = await self.files.prepare(endpoint, name, wanted, body[MODE])
             await self.serving.deploy(spec)
             self.store.put(provisioned_of(endpoint), name, body)
             remove_other_snapshots(spec.app_root)

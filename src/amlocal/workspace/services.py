@@ -13,6 +13,7 @@ from amlocal.workspace.api_host import artifact_routes, tracking_routes
 from amlocal.workspace.application import https_app
 from amlocal.workspace.blob_files import open_blobs
 from amlocal.workspace.deployment_files import DeploymentFiles
+from amlocal.workspace.deployment_python import DeploymentPythons
 from amlocal.workspace.layout import Layout
 from amlocal.workspace.online_deployments import OnlineDeployments
 from amlocal.workspace.online_endpoints import OnlineEndpoints
@@ -77,7 +78,7 @@ async def running_services(
         serving = make_serving(router)
         operations = Operations(store, hold)
         endpoints = OnlineEndpoints(store, serving, operations, addresses.scoring_base_url, layout.deployments)
-        files = DeploymentFiles(store, blobs, layout.models, layout.deployments)
+        files = DeploymentFiles(store, blobs, layout.models, layout.deployments, DeploymentPythons(layout))
         deployments = OnlineDeployments(store, files, endpoints, serving, operations, router.metrics)
         stack.push_async_callback(serving.close)
         stack.push_async_callback(operations.close)

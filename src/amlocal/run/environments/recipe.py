@@ -131,6 +131,20 @@ def make_recipes(plan: Plan, home: Path) -> Recipes:
     return Recipes(steps, passed_over)
 
 
+def make_recipe(environment: Environment, tables: Tables) -> Recipe:
+    """Work out what to build for one environment.
+
+    Raises:
+        InvalidJobError: with everything that cannot be built on this machine, each with file and line.
+    """
+    translation = _translated(environment, tables)
+    problems = list(translation.problems)
+    recipe = _recipe(environment, translation, problems)
+    if recipe is None or problems:
+        raise InvalidJobError(problems)
+    return recipe
+
+
 def _recipe(environment: Environment, translation: Translation, problems: list[Problem]) -> Recipe | None:
     python = find_python(translation.python)
     if python is None:
