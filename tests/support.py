@@ -55,9 +55,9 @@ def train_model(folder: Path, dataset: Path, checkpoint: Path, learning_rate: st
     train.main(
         [
             *("--dataset", str(dataset), "--checkpoint", str(checkpoint), "--precision", "fp32"),
-            *("--model", str(folder / "model"), "--output_dir", str(folder / "checkpoints")),
-            *("--learning_rate", learning_rate, "--num_train_epochs", epochs, "--save_strategy", "no"),
-            *("--load_best_model_at_end", "False", "--per_device_train_batch_size", "8", *more),
+            *("--model", str(folder / "model"), "--checkpoints", str(folder / "checkpoints")),
+            *("--learning_rate", learning_rate, "--num_train_epochs", epochs, "--keep_weights", "last"),
+            *("--per_device_train_batch_size", "8", *more),
         ]
     )
     return folder / "model"

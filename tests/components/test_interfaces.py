@@ -33,10 +33,7 @@ def component(stage: str) -> dict[str, Any]:
 def actions(stage: str) -> dict[str, argparse.Action]:
     """Return the script's arguments by name."""
     module = load_component(stage)
-    if stage == "train":
-        parser = module.make_parser(module.choose_precision("fp32"))
-    else:
-        parser = HfArgumentParser(getattr(module, DATACLASSES[stage]))
+    parser = HfArgumentParser(getattr(module, DATACLASSES[stage]))
     return {action.dest: action for action in parser._actions}
 
 
@@ -64,10 +61,7 @@ def test_every_argument_of_the_stage_can_be_given_in_yaml(stage: str) -> None:
     in_yaml = {argument for argument, _ in arguments_in_command(stage).values()}
     module = load_component(stage)
     own = {field.name for field in dataclasses.fields(getattr(module, DATACLASSES[stage]))}
-    if stage == "train":
-        assert own <= in_yaml <= own | {field.name for field in dataclasses.fields(module.TrainingArguments)}
-    else:
-        assert in_yaml == own
+    assert in_yaml == own
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -76,7 +70,7 @@ def test_inputs_agree_with_the_arguments(stage: str) -> None:
     for (side, name), (argument, drops_out) in arguments_in_command(stage).items():
         action = known[argument]
         if side == "outputs":
-            assert action.required or stage == "train", name
+            assert action.required, name
             continue
         declared = value["inputs"][name]
         optional = declared.get("optional", False)
@@ -121,8 +115,7 @@ def test_a_component_explains_itself(stage: str) -> None:
             assert declared.get("description"), f"{stage}: {side}.{name}"
     assert value["description"]
     for name, action in actions(stage).items():
-        if stage != "train" or name in ("dataset", "model", "checkpoint", "max_epochs", "precision"):
-            assert action.help, name
+        assert action.help, name
 
 
 @pytest.mark.parametrize("stage", STAGES)

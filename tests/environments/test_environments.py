@@ -22,7 +22,7 @@ BROUGHT_BY = {
     "huggingface_hub": "transformers",
     "httpx2": "transformers",
     "marshmallow": "azure-ai-ml",
-    "azure.core": "azure-ai-ml",
+    "azure.core": "azureml-mlflow",
     "tokenizers": "transformers",
 }
 

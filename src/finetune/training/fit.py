@@ -2,195 +2,218 @@
 
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import datasets
-import mlflow
-import numpy as np
+import torch
 import transformers
-from transformers import DataCollatorWithPadding, EvalPrediction, Trainer, TrainingArguments
 
-from finetune.checkpoints import resolve_checkpoint
 from finetune.data.manifest import DatasetManifest, read_manifest
-from finetune.data.tokenise import load_tokenizer, tokenizer_sha256
 from finetune.errors import InputError
 from finetune.files import write_json
-from finetune.tasks import Task, task_named
-from finetune.tracking import MetricsCallback, log_parameters
-from finetune.training.contents import SCORE, TRAINING_RECORD
+from finetune.tasks import task_named
+from finetune.tracking import RunLog
+from finetune.training.arguments import NEVER, TrainArguments, check_arguments, shaping_arguments
+from finetune.training.batches import Padding, TokenRows
+from finetune.training.choices import Choice, Choices, choose, detect_hardware
+from finetune.training.contents import TRAINING_RECORD
 from finetune.training.hardware import describe_hardware, package_versions
+from finetune.training.interruption import InterruptedTrainingError, Interruption, terminable
+from finetune.training.loop import Parts, RunState, kept_step, restore, restore_tensors, train
 from finetune.training.model_folder import save_model_folder
-from finetune.training.precision import Precision
+from finetune.training.network import load_for_training, set_up, to_save
+from finetune.training.optimisation import make_optimizer
+from finetune.training.processes import Processes, joined_processes
+from finetune.training.saving import Checkpoint, CheckpointFolder
+from finetune.training.schedule import Order, Schedule
+from finetune.training.step import Stepper
+from finetune.training.validation import Validation
 
 LOGGER = logging.getLogger(__name__)
 
-LOGGED_ARGUMENTS = (
-    "learning_rate",
-    "num_train_epochs",
-    "max_steps",
-    "per_device_train_batch_size",
-    "gradient_accumulation_steps",
-    "weight_decay",
-    "warmup_steps",
-    "lr_scheduler_type",
-    "label_smoothing_factor",
-    "max_grad_norm",
-    "optim",
-    "bf16",
-    "fp16",
-    "train_sampling_strategy",
-    "seed",
-)
 
+def fit(arguments: TrainArguments) -> dict[str, Any] | None:
+    """Fine-tune a checkpoint and save the model, of the best validation or of the last step.
 
-@dataclass(frozen=True)
-class FitRequest:
-    """What one training run needs besides `TrainingArguments`."""
-
-    dataset: Path
-    checkpoint: str
-    model: Path
-    precision: Precision
-
-
-def fit(request: FitRequest, arguments: TrainingArguments) -> dict[str, Any]:
-    """Fine-tune a checkpoint and save the best epoch's model.
-
-    Validation runs as `arguments.eval_strategy` says; each run logs `score`. The model folder and `training.json` in
-    it are written only after training ended well.
+    Validation runs after each epoch; each one logs `score`. The model folder and `training.json` in it are written only
+    after training ended well, by the first process alone. A run that finds its own checkpoint goes on from it.
 
     Returns:
-        The contents of `training.json`.
+        The contents of `training.json`; None on all processes but the first.
 
     Raises:
-        InputError: the data set or the checkpoint cannot be used, they do not belong together, or the loss became NaN.
+        InputError: the data set or the checkpoint cannot be used, they do not belong together, the loss became NaN or
+            rose for good, the memory is too small, or another process of the run was lost.
+        InterruptedTrainingError: SIGTERM came; a checkpoint was saved.
     """
+    check_arguments(arguments)
+    with terminable() as interruption, joined_processes(arguments.distributed_timeout_seconds) as processes:
+        return _fit(arguments, processes, interruption)
+
+
+def _fit(arguments: TrainArguments, processes: Processes, interruption: Interruption) -> dict[str, Any] | None:
     started = time.perf_counter()
-    manifest = read_manifest(request.dataset)
+    manifest = read_manifest(Path(arguments.dataset))
     task = task_named(manifest.task)
     transformers.set_seed(arguments.seed)
-    tokenizer, model = _load(request.checkpoint, task, manifest)
-    train, validation = (_open_split(request.dataset, split) for split in ("train", "validation"))
-    LOGGER.info("precision %s: %s", request.precision.name, request.precision.reason)
-    loaded = time.perf_counter()
-
-    with mlflow.start_run() as run:
-        log_parameters(
-            {
-                "checkpoint": request.checkpoint,
-                "task": task.name,
-                "precision": request.precision.name,
-                **{name: getattr(arguments, name) for name in LOGGED_ARGUMENTS},
-            }
-        )
-        trainer = Trainer(
-            model=model,
-            args=arguments,
-            train_dataset=train,
-            eval_dataset=validation,
-            data_collator=DataCollatorWithPadding(tokenizer),
-            compute_metrics=lambda prediction: _validation_metrics(task, manifest, prediction),
-            callbacks=[_ScoreCallback(), MetricsCallback()],
-        )
-        trainer.remove_callback(transformers.PrinterCallback)
-        result = trainer.train()
-        trained = time.perf_counter()
-        if trainer.state.global_step == 0:
-            raise InputError(f"no training step was taken: {len(train)} rows, {arguments.num_train_epochs} epochs")
-        validation_metrics = _kept_metrics(trainer)
-
-        if trainer.is_world_process_zero():
-            save_model_folder(request.model, trainer.model, tokenizer, task, manifest)
-    saved = time.perf_counter()
-    record = {
-        "checkpoint": request.checkpoint,
-        "task": task.name,
-        "mlflow_run": run.info.run_id,
-        "arguments": {name: _plain(getattr(arguments, name)) for name in LOGGED_ARGUMENTS},
-        "precision": {"name": request.precision.name, "reason": request.precision.reason},
-        "validation": validation_metrics,
-        "best_checkpoint_step": trainer.state.best_global_step,
-        "steps": trainer.state.global_step,
-        "samples_per_second": result.metrics["train_samples_per_second"],
-        "seconds": {
-            "load": round(loaded - started, 2),
-            "train": round(trained - loaded, 2),
-            "save": round(saved - trained, 2),
-        },
-        "data": {split: summary.sha256 for split, summary in manifest.splits.items()},
-        "hardware": describe_hardware(),
-        "versions": package_versions(),
-    }
-    if trainer.is_world_process_zero():
-        write_json(request.model / TRAINING_RECORD, record)
-    return record
-
-
-class _ScoreCallback(transformers.TrainerCallback):
-    """Logs `score` at every validation, so that a sweep can compare trials while they run."""
-
-    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **kwargs: Any) -> None:
-        if state.is_world_process_zero:
-            mlflow.log_metric(SCORE, metrics[f"eval_{SCORE}"], step=state.global_step)
-
-
-def _load(checkpoint: str, task: Task, manifest: DatasetManifest) -> tuple[Any, Any]:
-    folder = resolve_checkpoint(checkpoint).folder
-    tokenizer = load_tokenizer(folder)
-    if (found := tokenizer_sha256(tokenizer)) != manifest.tokenizer_sha256:
-        raise InputError(
-            f"--checkpoint {checkpoint}: its tokenizer ({found[:12]}) is not the one the data set was tokenised with "
-            f"({manifest.tokenizer_sha256[:12]}, {manifest.checkpoint}); give prep and train the same checkpoint"
-        )
-    auto_model = getattr(transformers, task.auto_model)
+    choices = choose(arguments, detect_hardware())
+    torch.set_float32_matmul_precision(choices.matmul_precision.value)
+    tokenizer, plain = load_for_training(arguments.checkpoint, task, manifest, choices.attention.value)
+    model, done = set_up(plain, arguments, choices)
+    model.to(processes.device)
+    rows = TokenRows(Path(arguments.dataset) / "train.arrow")
+    validation_rows = TokenRows(Path(arguments.dataset) / "validation.arrow")
+    schedule = Schedule.of(arguments, len(rows), processes.count)
+    settings = _settings(arguments, choices, done, schedule, processes)
+    if processes.first:
+        for name, choice in settings.items():
+            LOGGER.info("%s %s: %s", name.replace("_", " "), choice.value, choice.reason)
+    identity = _identity(arguments, manifest, choices, processes)
+    folder = CheckpointFolder(Path(arguments.checkpoints), arguments.keep_checkpoints)
+    found = _found(folder, arguments, identity, processes)
+    log = _open_log(folder, found) if processes.first else None
+    optimizer = make_optimizer(model, arguments, fused=choices.optimizer.value == "fused")
+    stepped = processes.wrap(torch.compile(model, dynamic=True) if choices.compile.value != NEVER else model)
+    precision, padding = choices.precision.value, Padding.of(tokenizer)
+    parts = Parts(
+        model=model,
+        optimizer=optimizer,
+        stepper=Stepper(stepped, optimizer, rows, padding, arguments, precision, processes),
+        schedule=schedule,
+        order=Order(schedule, rows.lengths, arguments.batching == "length_grouped", arguments.seed),
+        validation=Validation(
+            validation_rows, task, manifest, padding, arguments.per_device_eval_batch_size, precision
+        ),
+        folder=folder,
+        processes=processes,
+        interruption=interruption,
+        log=log,
+        identity=identity,
+    )
+    status = "FAILED"
     try:
-        model = auto_model.from_pretrained(
-            folder,
-            num_labels=len(manifest.labels),
-            id2label=dict(enumerate(manifest.labels)),
-            label2id={label: i for i, label in enumerate(manifest.labels)},
-            trust_remote_code=False,
-            use_safetensors=True,
-            # A checkpoint that was fine-tuned for other labels keeps its encoder and gets a new head.
-            ignore_mismatched_sizes=True,
-        )
-    except (OSError, ValueError) as error:
-        raise InputError(f"--checkpoint {checkpoint}: cannot be loaded as {task.auto_model}: {error}") from None
-    return tokenizer, model
+        state = RunState() if found is None else restore(parts, found)
+        if found is not None:
+            LOGGER.info("going on after step %d of %d", state.step, schedule.steps)
+        if log is not None:
+            log.parameters({"task": task.name, **_logged(arguments), **{k: v.value for k, v in settings.items()}})
+        loaded = time.perf_counter()
+        train(arguments, parts, state)
+        trained = time.perf_counter()
+        kept = kept_step(arguments, state)
+        if not processes.first:
+            status = "FINISHED"
+            return None
+        if kept != state.step:
+            restore_tensors(model, folder.load_best(kept))
+        save_model_folder(Path(arguments.model), to_save(model), tokenizer, task, manifest)
+        record = {
+            "checkpoint": arguments.checkpoint,
+            "task": task.name,
+            "mlflow_run": None if log is None else log.run_id,
+            "arguments": _logged(arguments),
+            "precision": asdict(choices.precision) | {"name": choices.precision.value},
+            "settings": {name: asdict(choice) for name, choice in settings.items()},
+            "validation": state.evaluations[kept],
+            "best_checkpoint_step": state.best_step,
+            "steps": state.step,
+            "resumed_after_steps": state.resumed,
+            "processes": processes.count,
+            "samples_per_second": round(state.rows / max(state.seconds, 1e-9), 3),
+            "seconds": {
+                "load": round(loaded - started, 2),
+                "train": round(trained - loaded, 2),
+                "steps": round(state.seconds, 2),
+                "save": round(time.perf_counter() - trained, 2),
+            },
+            "data": {split: summary.sha256 for split, summary in manifest.splits.items()},
+            "hardware": describe_hardware(),
+            "versions": package_versions(),
+        }
+        write_json(Path(arguments.model) / TRAINING_RECORD, record)
+        status = "FINISHED"
+        return record
+    except InterruptedTrainingError:
+        status = "KILLED"
+        raise
+    finally:
+        if log is not None:
+            log.close(status)
 
 
-def _open_split(dataset: Path, split: str) -> datasets.Dataset:
-    path = dataset / f"{split}.arrow"
-    if not path.is_file():
-        raise InputError(f"{path}: missing; expected the tokenised split that prep writes")
-    return datasets.Dataset.from_file(str(path))
+def _found(
+    folder: CheckpointFolder, arguments: TrainArguments, identity: Mapping[str, Any], processes: Processes
+) -> Checkpoint | None:
+    """Return the checkpoint to go on from, the same one on every process.
 
-
-def _validation_metrics(task: Task, manifest: DatasetManifest, prediction: EvalPrediction) -> dict[str, float]:
-    if not np.isfinite(prediction.predictions).all():
+    Raises:
+        InputError: the folder holds another run's checkpoint.
+    """
+    if arguments.resume == NEVER:
+        if processes.first:
+            folder.clear()
+        return None
+    found = folder.latest()
+    steps = set(processes.gather(None if found is None else found.step))
+    if len(steps) > 1:
         raise InputError(
-            "training diverged: the model's answers on validation are not finite numbers; lower --learning_rate or use "
-            "--precision fp32"
+            f"--checkpoints {folder.folder}: the processes see different checkpoints ({steps}); expected one folder "
+            "that all of them share"
         )
-    metrics = task.metrics(manifest.labels, prediction.label_ids, prediction.predictions)
-    return {**metrics, SCORE: task.score(metrics)}
+    if found is None:
+        return None
+    stored = found.state["identity"]
+    different = [
+        f"{name} was {stored.get(name)!r} and is {identity.get(name)!r}"
+        for name in sorted({*stored, *identity})
+        if stored.get(name) != identity.get(name)
+    ]
+    if different:
+        raise InputError(
+            f"--checkpoints {folder.folder}: holds the checkpoint of another run: {'; '.join(different)}. Give another "
+            "folder, or --resume never to start anew there"
+        )
+    return found
 
 
-def _kept_metrics(trainer: Trainer) -> dict[str, float]:
-    """Return the validation metrics of the weights that the trainer now holds: the best checkpoint's, or the last."""
-    state = trainer.state
-    if not any(f"eval_{SCORE}" in entry for entry in state.log_history):
-        trainer.evaluate()
-    evaluations = {entry["step"]: entry for entry in state.log_history if f"eval_{SCORE}" in entry}
-    kept = state.best_global_step if trainer.args.load_best_model_at_end else max(evaluations)
+def _identity(
+    arguments: TrainArguments, manifest: DatasetManifest, choices: Choices, processes: Processes
+) -> dict[str, Any]:
     return {
-        name.removeprefix("eval_"): value
-        for name, value in evaluations[kept].items()
-        if name.startswith("eval_") and not name.endswith(("per_second", "runtime"))
+        **shaping_arguments(arguments),
+        "train_sha256": manifest.splits["train"].sha256,
+        "tokenizer_sha256": manifest.tokenizer_sha256,
+        "max_length": manifest.max_length,
+        "processes": processes.count,
+        "precision": choices.precision.value,
     }
 
 
-def _plain(value: Any) -> Any:
-    return getattr(value, "value", value)
+def _open_log(folder: CheckpointFolder, found: Checkpoint | None) -> RunLog:
+    return RunLog(folder.folder, None if found is None else found.state["mlflow_run"])
+
+
+def _settings(
+    arguments: TrainArguments, choices: Choices, done: Mapping[str, Choice], schedule: Schedule, processes: Processes
+) -> dict[str, Choice]:
+    at_once = min(arguments.per_device_train_batch_size, -(-schedule.batch_size // processes.count))
+    rounds = -(-schedule.batch_size // (at_once * processes.count))
+    reasons = {"length_grouped": "rows of like length need little padding", "random": "as requested"}
+    return {
+        **{name: Choice(**value) for name, value in choices.items().items()},
+        **done,
+        "batching": Choice(arguments.batching, reasons[arguments.batching]),
+        "global_batch": Choice(
+            str(schedule.batch_size), f"{at_once} rows × {rounds} rounds × {processes.count} processes"
+        ),
+        "threads": Choice(str(torch.get_num_threads()), "as torch finds cores and OMP_NUM_THREADS"),
+    }
+
+
+def _logged(arguments: TrainArguments) -> dict[str, Any]:
+    """Return the arguments for run and record: those that are set, but for the folders; epochs as trained."""
+    folders = {"dataset", "model", "checkpoints"}
+    given = {name: value for name, value in asdict(arguments).items() if name not in folders and value is not None}
+    return {**given, "num_train_epochs": arguments.epochs}

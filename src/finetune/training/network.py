@@ -1,0 +1,175 @@
+"""The model that is trained: loaded, and set up as the run's arguments and choices say."""
+
+import logging
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+
+from finetune.checkpoints import resolve_checkpoint
+from finetune.data.manifest import DatasetManifest
+from finetune.data.tokenise import load_tokenizer, tokenizer_sha256
+from finetune.errors import InputError
+from finetune.tasks import Task
+from finetune.training.arguments import ALWAYS, TrainArguments
+from finetune.training.choices import Choice, Choices
+from finetune.training.dropout import use_threshold_dropout
+from finetune.training.last_layer import use_all_tokens, use_first_token_only, why_all_tokens
+
+LOGGER = logging.getLogger(__name__)
+
+
+def load_for_training(
+    checkpoint: str, task: Task, manifest: DatasetManifest, attention: str
+) -> tuple[Any, transformers.PreTrainedModel]:
+    """Load tokenizer and model, with fp32 weights and a head for the data set's labels.
+
+    Raises:
+        InputError: the checkpoint cannot be loaded, or its tokenizer is not the one the data set was made with.
+    """
+    folder = resolve_checkpoint(checkpoint).folder
+    tokenizer = load_tokenizer(folder)
+    if (found := tokenizer_sha256(tokenizer)) != manifest.tokenizer_sha256:
+        raise InputError(
+            f"--checkpoint {checkpoint}: its tokenizer ({found[:12]}) is not the one the data set was tokenised with "
+            f"({manifest.tokenizer_sha256[:12]}, {manifest.checkpoint}); give prep and train the same checkpoint"
+        )
+    return tokenizer, load_model(folder, checkpoint, task, manifest, attention)
+
+
+def load_model(
+    folder: Path, checkpoint: str, task: Task, manifest: DatasetManifest, attention: str
+) -> transformers.PreTrainedModel:
+    """Load a model with fp32 weights and a head for the data set's labels.
+
+    Raises:
+        InputError: it cannot be loaded for this task, or not with this attention kernel.
+    """
+    auto_model = getattr(transformers, task.auto_model)
+    try:
+        return auto_model.from_pretrained(
+            folder,
+            num_labels=len(manifest.labels),
+            id2label=dict(enumerate(manifest.labels)),
+            label2id={label: i for i, label in enumerate(manifest.labels)},
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.float32,
+            attn_implementation=attention,
+            # A checkpoint that was fine-tuned for other labels keeps its encoder and gets a new head.
+            ignore_mismatched_sizes=True,
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise InputError(f"--checkpoint {checkpoint}: cannot be loaded as {task.auto_model}: {error}") from None
+
+
+def set_up(
+    model: transformers.PreTrainedModel, arguments: TrainArguments, choices: Choices
+) -> tuple[nn.Module, dict[str, Choice]]:
+    """Apply what is asked of the model itself.
+
+    Returns:
+        The model to train, which is another one with adapters; and what was done, with reasons.
+
+    Raises:
+        InputError: the model has no such layers.
+    """
+    done = {"last_layer": _last_layer(model, arguments)}
+    if done["last_layer"].value == "first_token":
+        use_first_token_only(model)
+    if choices.dropout.value == "threshold":
+        replaced = use_threshold_dropout(model)
+        done["dropout"] = Choice("threshold", f"{choices.dropout.reason}; {replaced} modules replaced")
+    if arguments.gradient_checkpointing == ALWAYS:
+        if not model.supports_gradient_checkpointing:
+            raise InputError(f"--gradient_checkpointing always: {type(model).__name__} has no support for it")
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if arguments.freeze_layers is not None:
+        frozen = freeze_first_layers(model, arguments.freeze_layers)
+        done["frozen"] = Choice(f"{frozen} of {model.num_parameters()} weights", "as requested")
+    if arguments.lora_rank is not None:
+        model = with_adapters(model, arguments.lora_rank, arguments)
+        trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
+        done["lora"] = Choice(f"rank {arguments.lora_rank}, {trained} weights trained", "as requested")
+    return model, done
+
+
+def _last_layer(model: transformers.PreTrainedModel, arguments: TrainArguments) -> Choice:
+    reason = why_all_tokens(model)
+    if arguments.last_layer == "all_tokens":
+        return Choice("all_tokens", "as requested")
+    if reason is None:
+        return Choice("first_token", "the head reads the first token alone")
+    if arguments.last_layer == "first_token":
+        raise InputError(f"--last_layer first_token: not for this model: {reason}")
+    return Choice("all_tokens", reason)
+
+
+def freeze_first_layers(model: transformers.PreTrainedModel, count: int) -> int:
+    """Exclude the embeddings and the first layers from training.
+
+    Returns:
+        How many weights are frozen.
+
+    Raises:
+        InputError: the model has fewer layers.
+    """
+    layers = _layers(model)
+    if count > len(layers):
+        raise InputError(f"--freeze_layers {count}: the model has {len(layers)} layers")
+    frozen = 0
+    for module in [model.get_input_embeddings(), *_embedding_parts(model), *layers[:count]]:
+        for parameter in module.parameters():
+            if parameter.requires_grad:
+                parameter.requires_grad_(False)
+                frozen += parameter.numel()
+    return frozen
+
+
+def _embedding_parts(model: transformers.PreTrainedModel) -> list[nn.Module]:
+    embeddings = getattr(model.base_model, "embeddings", None)
+    return [] if embeddings is None else [embeddings]
+
+
+def _layers(model: transformers.PreTrainedModel) -> nn.ModuleList:
+    """Return the longest list of modules: in every encoder and decoder, that is its layers."""
+    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+    if not lists:
+        raise InputError(f"--freeze_layers: {type(model).__name__} has no list of layers")
+    return max(lists, key=len)
+
+
+def with_adapters(model: transformers.PreTrainedModel, rank: int, arguments: TrainArguments) -> nn.Module:
+    """Put low-rank adapters beside every linear layer of the encoder; the head is trained in full (LoRA, by peft)."""
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    head = [name for name, _ in model.named_children() if name != model.base_model_prefix]
+    pooler = ["pooler"] if getattr(model.base_model, "pooler", None) is not None else []
+    config = LoraConfig(
+        task_type=TaskType.FEATURE_EXTRACTION,
+        r=rank,
+        lora_alpha=arguments.lora_alpha,
+        lora_dropout=arguments.lora_dropout,
+        target_modules="all-linear",
+        # A checkpoint without a pooler gets a random one, which has to be learnt like the head.
+        modules_to_save=[*head, *pooler],
+    )
+    return get_peft_model(model, config)
+
+
+def to_save(model: nn.Module) -> transformers.PreTrainedModel:
+    """Return the plain transformers model: adapters merged into its weights, nothing of the training left in it."""
+    merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+    if "forward" in vars(getattr(getattr(merged.base_model, "encoder", None), "layer", [nn.Module()])[-1]):
+        use_all_tokens(merged)
+    return merged
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """Compute in the chosen format; weights stay in fp32."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16 if precision == "bf16" else torch.float16)
