@@ -1,6 +1,7 @@
 """A workspace in memory, strict as the service is, that fails, dies or is interrupted at any call a test names."""
 
 import copy
+import enum
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,16 @@ from azure.core.exceptions import (
 
 LABELS = ("a", "b")
 GOOD = {"label": "a", "score": 0.9, "probabilities": {"a": 0.9, "b": 0.1}}
+
+
+class State(enum.Enum):
+    """What the client gives for a deployment's state; for an endpoint's it gives text."""
+
+    CREATING = "Creating"
+    UPDATING = "Updating"
+    DELETING = "Deleting"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
 
 
 class Killed(BaseException):
@@ -249,7 +260,7 @@ class FakeWorkspace:
                 name=name,
                 model=f"azureml:{deployment['model']}",
                 tags=dict(deployment["tags"]),
-                provisioning_state=deployment["state"],
+                provisioning_state=State(deployment["state"]),
             )
 
     def _put_deployment(self, deployment: Any) -> Any:

@@ -328,6 +328,8 @@ class _Rollout:
                 raise
             except SystemExit as error:
                 # The way back was begun for another reason, and has to be gone to its end first.
+                if interrupt is not None:
+                    raise
                 interrupt = error
             except (*CLIENT_FAILURES, InputError, _StepFailedError) as error:
                 failed_in_a_row += 1

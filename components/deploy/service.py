@@ -51,7 +51,7 @@ class Service:
             return None
         names = {part.name.lower(): part.name for part in found}
         return Endpoint(
-            str(endpoint.provisioning_state),
+            _word(endpoint.provisioning_state),
             _shares(endpoint.traffic, names),
             _shares(endpoint.mirror_traffic, names),
             found,
@@ -123,7 +123,7 @@ class Service:
     def job_has_ended(self, job: str) -> bool:
         """Tell whether a job is known to have ended; one that cannot be asked about may still run."""
         try:
-            return str(self.client.jobs.get(job).status) in _ENDED
+            return _word(self.client.jobs.get(job).status) in _ENDED
         except CLIENT_FAILURES:
             return False
 
@@ -153,7 +153,12 @@ def _deployment(entity: "OnlineDeployment") -> Deployment:
         model = parse_model_reference(str(reference))
     except InputError:
         model = None
-    return Deployment(entity.name, str(entity.provisioning_state), model, (entity.tags or {}).get(ROLLOUT_TAG))
+    return Deployment(entity.name, _word(entity.provisioning_state), model, (entity.tags or {}).get(ROLLOUT_TAG))
+
+
+def _word(state: object) -> str:
+    """Return a state as the service writes it; the client gives deployments' as an enumeration, endpoints' as text."""
+    return str(getattr(state, "value", state))
 
 
 def _shares(traffic: Mapping[str, int] | None, names: Mapping[str, str]) -> dict[str, int]:
