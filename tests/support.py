@@ -5,6 +5,11 @@ import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import requests
+    from azure.ai.ml.entities import ManagedOnlineDeployment
 
 WORDS = (
     *("the", "parcel", "refund", "invoice", "password", "broken", "late", "charged", "login"),
@@ -79,3 +84,48 @@ def load_component(stage: str) -> ModuleType:
         return importlib.import_module(stage)
     finally:
         sys.path.remove(folder)
+
+
+ECHO_SCRIPT = Path(__file__).parent / "amlocal" / "endpoints" / "fixtures" / "echo"
+
+
+def echo_deployment(endpoint: str, colour: str, model: str, **more: Any) -> "ManagedOnlineDeployment":
+    """Define a deployment of the echo script.
+
+    Args:
+        endpoint: Its endpoint.
+        colour: Its name, which it says in its answers where the script really runs.
+        model: `<name>:<version>`.
+        more: Settings that come before these.
+    """
+    from azure.ai.ml.entities import CodeConfiguration, ManagedOnlineDeployment
+
+    settings: dict[str, Any] = {
+        "name": colour,
+        "endpoint_name": endpoint,
+        "model": model,
+        "code_configuration": CodeConfiguration(code=str(ECHO_SCRIPT), scoring_script="score.py"),
+        "environment": "azureml://registries/azureml/environments/any/versions/1",
+        "environment_variables": {"COLOUR": colour},
+        "instance_type": "Standard_DS3_v2",
+        "instance_count": 1,
+    }
+    return ManagedOnlineDeployment(**{**settings, **more})
+
+
+def set_traffic(client: Any, endpoint: str, mirror: dict[str, int] | None = None, **traffic: int) -> None:
+    """Give an endpoint a split of traffic as cloud code does."""
+    entity = client.online_endpoints.get(endpoint)
+    entity.traffic, entity.mirror_traffic = traffic, mirror or {}
+    client.online_endpoints.begin_create_or_update(entity).result()
+
+
+def score(client: Any, endpoint: str, pinned: str | None = None, **options: Any) -> "requests.Response":
+    """Ask an endpoint as an application does; `options` are those of requests."""
+    import requests
+
+    headers = {"Authorization": f"Bearer {client.online_endpoints.get_keys(endpoint).primary_key}"}
+    if pinned is not None:
+        headers["azureml-model-deployment"] = pinned
+    uri = client.online_endpoints.get(endpoint).scoring_uri
+    return requests.post(uri, headers=headers, timeout=20, **({"json": {}} | options))

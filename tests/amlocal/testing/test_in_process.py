@@ -4,22 +4,20 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import (
-    CodeConfiguration,
-    ManagedOnlineDeployment,
     ManagedOnlineEndpoint,
     Model,
     OnlineRequestSettings,
 )
 from azure.core.exceptions import HttpResponseError, ResourceExistsError
+from support import echo_deployment, score, set_traffic
 
 from amlocal.testing import InProcessWorkspace, ProcessKilled, ScoringAnswer, ScoringProcessDied, in_process
-
-ECHO = Path(__file__).parents[1] / "endpoints" / "fixtures" / "echo"
 
 
 @pytest.fixture
@@ -34,31 +32,9 @@ def endpoint(in_process_client: MLClient, in_process_workspace: InProcessWorkspa
     return "greet"
 
 
-def deploy(client: MLClient, colour: str, version: str = "1", **more: object) -> ManagedOnlineDeployment:
-    return client.online_deployments.begin_create_or_update(
-        ManagedOnlineDeployment(
-            name=colour,
-            endpoint_name="greet",
-            model=f"greeter:{version}",
-            code_configuration=CodeConfiguration(code=str(ECHO), scoring_script="score.py"),
-            environment="azureml://registries/azureml/environments/any/versions/1",
-            instance_type="Standard_DS3_v2",
-            instance_count=1,
-            **more,
-        )
-    ).result()
-
-
-def set_traffic(client: MLClient, mirror: dict[str, int] | None = None, **traffic: int) -> None:
-    entity = client.online_endpoints.get("greet")
-    entity.traffic, entity.mirror_traffic = traffic, mirror or {}
-    client.online_endpoints.begin_create_or_update(entity).result()
-
-
-def score(client: MLClient, pinned: str | None = None) -> requests.Response:
-    key = client.online_endpoints.get_keys("greet").primary_key
-    headers = {"Authorization": f"Bearer {key}", **({"azureml-model-deployment": pinned} if pinned else {})}
-    return requests.post(client.online_endpoints.get("greet").scoring_uri, json={}, headers=headers, timeout=5)
+def deploy(client: MLClient, colour: str, version: str = "1", **more: Any) -> None:
+    deployment = echo_deployment("greet", colour, f"greeter:{version}", **more)
+    client.online_deployments.begin_create_or_update(deployment).result()
 
 
 def test_it_starts_fast_without_sockets_and_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,15 +60,15 @@ def test_it_starts_fast_without_sockets_and_processes(tmp_path: Path, monkeypatc
 
 def test_a_rollout(in_process_client: MLClient, endpoint: str) -> None:
     deploy(in_process_client, "blue")
-    set_traffic(in_process_client, blue=100)
+    set_traffic(in_process_client, "greet", blue=100)
     deploy(in_process_client, "green", "2")
-    assert score(in_process_client).json() == {"from": "1"}
-    assert score(in_process_client, "green").json() == {"from": "2"}
-    set_traffic(in_process_client, blue=50, green=50)
-    assert {score(in_process_client).json()["from"] for _ in range(30)} == {"1", "2"}
-    set_traffic(in_process_client, green=100)
+    assert score(in_process_client, "greet").json() == {"from": "1"}
+    assert score(in_process_client, "greet", "green").json() == {"from": "2"}
+    set_traffic(in_process_client, "greet", blue=50, green=50)
+    assert {score(in_process_client, "greet").json()["from"] for _ in range(30)} == {"1", "2"}
+    set_traffic(in_process_client, "greet", green=100)
     in_process_client.online_deployments.begin_delete("blue", endpoint).result()
-    assert {score(in_process_client).json()["from"] for _ in range(5)} == {"2"}
+    assert {score(in_process_client, "greet").json()["from"] for _ in range(5)} == {"2"}
 
 
 def test_the_router_is_the_real_one(
@@ -102,21 +78,21 @@ def test_the_router_is_the_real_one(
     in_process_workspace.deployments.answer_with(lambda request: seen.append(request.model), deployment="greet/green")
     deploy(in_process_client, "blue", request_settings=OnlineRequestSettings(request_timeout_ms=2000))
     deploy(in_process_client, "green", "2")
-    set_traffic(in_process_client, {"green": 50}, blue=100)
+    set_traffic(in_process_client, "greet", {"green": 50}, blue=100)
     uri = in_process_client.online_endpoints.get(endpoint).scoring_uri
     assert requests.post(uri, json={}, timeout=5).status_code == 401
     for _ in range(30):
-        assert score(in_process_client).json() == {"from": "1"}
+        assert score(in_process_client, "greet").json() == {"from": "1"}
     assert 0 < len(seen) < 30
     for answer, status in (({"status": 500}, 424), ({"seconds": 2.5}, 408), ({"seconds": 0.01}, 200)):
         in_process_workspace.deployments.answer_with(lambda _, a=answer: ScoringAnswer(**a), deployment="blue")
-        assert score(in_process_client).status_code == status
+        assert score(in_process_client, "greet").status_code == status
 
     def die(_: object) -> None:
         raise ScoringProcessDied
 
     in_process_workspace.deployments.answer_with(die, deployment="blue")
-    assert score(in_process_client).status_code == 503
+    assert score(in_process_client, "greet").status_code == 503
 
 
 def test_a_deployment_that_fails_to_provision(

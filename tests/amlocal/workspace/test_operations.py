@@ -10,23 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from azure.ai.ml import MLClient, load_component
 from azure.ai.ml.entities import (
-    CodeConfiguration,
     Data,
     Environment,
-    ManagedOnlineDeployment,
     ManagedOnlineEndpoint,
     Model,
 )
 from azure.core.exceptions import ResourceNotFoundError
+from support import echo_deployment, score, set_traffic
 
 from amlocal.testing import ScoringRequest, in_process, make_client
 from amlocal.workspace.connection import WorkspaceConnection
 
 DOCS = Path(__file__).parents[3] / "docs" / "workspace.md"
-ECHO = Path(__file__).parents[1] / "endpoints" / "fixtures" / "echo"
 COMPONENT = """\
 type: command
 name: NAME
@@ -69,20 +66,6 @@ class Workplace:
     def __getattr__(self, group: str) -> Operations:
         return Operations(group, getattr(self.client, group), self.called)
 
-    def deployment(self, colour: str, **more: Any) -> ManagedOnlineDeployment:
-        """A deployment of the model that `served` has registered."""
-        return ManagedOnlineDeployment(
-            name=colour,
-            endpoint_name="served",
-            model="served:1",
-            code_configuration=CodeConfiguration(code=str(ECHO), scoring_script="score.py"),
-            environment="azureml://registries/azureml/environments/any/versions/1",
-            environment_variables={"COLOUR": colour},
-            instance_type="Standard_DS3_v2",
-            instance_count=1,
-            **more,
-        )
-
 
 def echo(request: ScoringRequest) -> object:
     """In process, what the echo script answers."""
@@ -107,9 +90,8 @@ def served_client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
         (folder / "greeting.txt").write_text("hello")
         client.models.create_or_update(Model(name="served", path=str(folder)))
         client.online_endpoints.begin_create_or_update(ManagedOnlineEndpoint(name="served")).result()
-        place = Workplace(client, folder, "served")
-        client.online_deployments.begin_create_or_update(place.deployment("blue")).result()
-        set_traffic(place, blue=100)
+        client.online_deployments.begin_create_or_update(echo_deployment("served", "blue", "served:1")).result()
+        set_traffic(client, "served", blue=100)
         yield client
         client.online_endpoints.begin_delete("served").result()
 
@@ -119,12 +101,6 @@ def place(served_client: MLClient, tmp_path: Path) -> Workplace:
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "main.py").write_text("print(1)\n")
     return Workplace(served_client, tmp_path, f"thing{uuid.uuid4().hex[:8]}")
-
-
-def set_traffic(place: Workplace, mirror: dict[str, int] | None = None, **traffic: int) -> None:
-    entity = place.online_endpoints.get("served")
-    entity.traffic, entity.mirror_traffic = traffic, mirror or {}
-    place.online_endpoints.begin_create_or_update(entity).result()
 
 
 def exercise_workspace(place: Workplace) -> None:
@@ -206,26 +182,18 @@ def exercise_endpoints(place: Workplace) -> None:
 
 
 def exercise_deployments(place: Workplace) -> None:
-    place.online_deployments.begin_create_or_update(place.deployment("green")).result()
+    place.online_deployments.begin_create_or_update(echo_deployment("served", "green", "served:1")).result()
     assert place.online_deployments.get("green", "served").provisioning_state == "Succeeded"
     assert [each.name for each in place.online_deployments.list("served")] == ["blue", "green"]
     assert place.online_deployments.get_logs("green", "served", lines=10)
-    set_traffic(place, {"green": 20}, blue=100)
+    set_traffic(place, "served", {"green": 20}, blue=100)
     assert place.online_endpoints.get("served").mirror_traffic == {"green": 20}
-    set_traffic(place, green=100)
-    assert scored(place) == "green"
-    set_traffic(place, blue=100)
-    assert scored(place) == "blue"
+    set_traffic(place, "served", green=100)
+    assert score(place, "served").json()["colour"] == "green"
+    set_traffic(place, "served", blue=100)
+    assert score(place, "served").json()["colour"] == "blue"
     place.online_deployments.begin_delete("green", "served").result()
     assert [each.name for each in place.online_deployments.list("served")] == ["blue"]
-
-
-def scored(place: Workplace) -> str:
-    """Ask the scoring address as an application does; say who answered."""
-    headers = {"Authorization": f"Bearer {place.online_endpoints.get_keys('served').primary_key}"}
-    uri = place.online_endpoints.get("served").scoring_uri
-    answer = requests.post(uri, json={}, headers=headers, timeout=20)
-    return str(answer.json()["colour"])
 
 
 def exercise_invoke(place: Workplace) -> None:
