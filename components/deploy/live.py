@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from finetune.errors import InputError
 from finetune.workspace import ModelVersion
@@ -74,6 +75,8 @@ class Endpoint:
     record: Record | None = None
     lock: Lock | None = None
     scoring_uri: str = ""
+    entity: Any = field(default=None, compare=False, repr=False)
+    """The client's own object, which the next change of the endpoint sends back changed."""
 
     def find(self, name: str | None) -> Deployment | None:
         """Return the deployment of that name, if there is one."""

@@ -45,7 +45,7 @@ from plan import (
 )
 from policy import RolloutPolicy
 from probes import Ask, ScoringTarget, ask, probe
-from service import CLIENT_FAILURES, LockLostError, Service
+from service import CLIENT_FAILURES, Service
 from smoke import OwnExample, smoke_test
 
 from finetune.errors import InputError
@@ -91,6 +91,10 @@ class World:
     send: Ask = ask
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+
+
+class LockLostError(InputError):
+    """Another rollout has the endpoint; nothing more may be changed."""
 
 
 class RolloutFailedError(InputError):
@@ -188,7 +192,7 @@ class _Rollout:
         if live is None:
             self._service.create_endpoint(record, self._lock())
         else:
-            self._service.write(live.lock.owner if live.lock else None, record, self._lock())
+            self._service.write(live, record, self._lock())
         self._world.sleep(LOCK_SETTLE_SECONDS)
         found = self._service.observe()
         if found is None or not has_lock(found, self._owner):
@@ -220,7 +224,7 @@ class _Rollout:
         traffic, figures = dict(live.traffic), {"mirror": dict(live.mirror)} if live.mirror else {}
         match action:
             case SetTraffic():
-                self._service.write(self._owner, record, self._lock(), action.traffic, action.mirror)
+                self._service.write(live, record, self._lock(), action.traffic, action.mirror)
                 self._expected = action
                 traffic, figures = dict(action.traffic), {"mirror": dict(action.mirror)} if action.mirror else {}
             case CreateDeployment():
@@ -234,9 +238,9 @@ class _Rollout:
                 self._check(action.stage, record, live.scoring_uri)
                 return
             case Commit():
-                self._service.write(self._owner, replace(record, state=LIVE), self._lock())
+                self._service.write(live, replace(record, state=LIVE), self._lock())
             case Release():
-                self._service.write(self._owner, ended(live, record, action.state), None)
+                self._service.write(live, ended(live, record, action.state), None)
         self._journal.step(step, traffic, **figures)
 
     def _check(self, stage: Stage, record: Record, uri: str) -> None:
@@ -317,6 +321,8 @@ class _Rollout:
             try:
                 live = self._service.observe()
                 self._traffic = dict(live.traffic) if live is not None else {}
+                if live is not None and live.lock is not None and not has_lock(live, self._owner):
+                    raise LockLostError(f"endpoint {self._request.endpoint_name}: another rollout took it over")
                 action = choose(live, self._owner, skipped)
                 if isinstance(action, Done) or live is None or live.record is None:
                     break

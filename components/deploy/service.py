@@ -25,10 +25,6 @@ LOG_LINES = 1000
 _ENDED = ("Completed", "Failed", "Canceled", "NotResponding")
 
 
-class LockLostError(InputError):
-    """Another rollout has the endpoint; nothing more may be changed."""
-
-
 @dataclass(frozen=True)
 class Service:
     """An endpoint by its name, and the files that it and its deployments are made from."""
@@ -57,6 +53,7 @@ class Service:
             found,
             *read_tags(self.name, endpoint.tags or {}),
             str(endpoint.scoring_uri),
+            endpoint,
         )
 
     def create_endpoint(self, record: Record, lock: Lock) -> None:
@@ -67,7 +64,7 @@ class Service:
 
     def write(
         self,
-        owner: str | None,
+        live: Endpoint,
         record: Record,
         lock: Lock | None,
         traffic: Mapping[str, int] | None = None,
@@ -75,20 +72,17 @@ class Service:
     ) -> None:
         """Write an endpoint's record and lock, and its traffic where given: one request, so all of it or nothing.
 
+        The client replaces the whole endpoint and knows no condition on it, such as an etag. So what is written is
+        what was seen a moment ago with these changes.
+
         Args:
-            owner: whose lock there has to be; None when there has to be none.
+            live: the endpoint as `observe` just saw it, its lock the caller's.
             record: the rollout's record.
             lock: the lock from now on; None to give it back.
             traffic: live shares from now on; None to leave them.
             mirror: mirrored shares from now on; None to leave them.
-
-        Raises:
-            LockLostError: the lock is another's.
         """
-        endpoint = self.client.online_endpoints.get(self.name)
-        held = read_tags(self.name, endpoint.tags or {})[1]
-        if (held.owner if held is not None else None) != owner:
-            raise LockLostError(f"endpoint {self.name}: another rollout took it over")
+        endpoint = live.entity
         endpoint.tags = {**without_tags(endpoint.tags or {}), **tags_of(record, lock)}
         if traffic is not None:
             endpoint.traffic = dict(traffic)
