@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from amlocal.reader.addresses import AddressError, AssetReference, parse_address
+from amlocal.reader.model import ARTIFACTS
 from amlocal.workspace.store import Json
 
 _NO_MEANING = ("_source", "sourceJobId", "computeId", "additional_includes")
@@ -19,6 +21,9 @@ _KINDS = {
     "distribution": "distribution_type",
     "sampling_algorithm": "sampling_algorithm_type",
 }
+_TYPE_KEYS = ("job_input_type", "job_output_type", "jobInputType", "jobOutputType", "type")
+_MODES = {"ReadOnlyMount": "ro_mount", "ReadWriteMount": "rw_mount"}
+"""Modes that the REST interface spells in words of its own."""
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\.\d*)?S)?)?")
 
 
@@ -34,7 +39,12 @@ def component_definition(spec: Json) -> Json:
     # Includes are a part of the uploaded code.
     definition = {key: value for key, value in spec.items() if key not in _NO_MEANING and value is not None}
     if "jobs" in definition:
-        definition["jobs"] = {name: _node(node) for name, node in definition["jobs"].items()}
+        definition["jobs"] = {name: node_definition(node) for name, node in definition["jobs"].items()}
+    if isinstance(definition.get("environment"), str):
+        definition["environment"] = short_reference(definition["environment"])
+    if isinstance(definition.get("outputs"), dict):
+        # Every command has it without saying so; azure-ai-ml declares it where a node written in place names it.
+        definition["outputs"] = {name: spec for name, spec in definition["outputs"].items() if name != ARTIFACTS}
     return definition
 
 
@@ -60,48 +70,80 @@ def environment_definition(name: str, version: str, properties: Json) -> Json:
     return definition
 
 
-def _node(node: Json) -> Json:
+def node_definition(node: Json) -> Json:
+    """Write a pipeline's node as YAML has it.
+
+    Args:
+        node: As azure-ai-ml sent it.
+    """
     definition = {key: value for key, value in node.items() if key not in _NO_MEANING_IN_NODE and value is not None}
     if "componentId" in definition:
-        definition["component"] = definition.pop("componentId")
+        definition["component"] = short_reference(definition.pop("componentId"))
     trial = definition.get("trial")
     if isinstance(trial, dict) and "componentId" in trial:
-        definition["trial"] = trial["componentId"]
+        definition["trial"] = short_reference(trial["componentId"])
     for key in ("inputs", "outputs"):
         if key in definition:
-            definition[key] = {name: _binding(binding) for name, binding in definition[key].items()}
+            definition[key] = {name: binding_definition(binding) for name, binding in definition[key].items()}
     if "limits" in definition:
         limits = definition["limits"]
-        definition["limits"] = {key: _seconds(value) for key, value in limits.items() if key != "job_limits_type"}
+        definition["limits"] = {key: duration_seconds(value) for key, value in limits.items() if key != "job_limits_type"}
     for key, kind in _KINDS.items():
         if isinstance(definition.get(key), dict) and kind in definition[key]:
-            definition[key] = _typed(definition[key], kind)
+            definition[key] = typed_section(definition[key], kind)
     return definition
 
 
-def _binding(binding: Any) -> Any:
+def binding_definition(binding: Any) -> Any:
+    """Write the value of an input, or an output, as YAML has it.
+
+    Args:
+        binding: As azure-ai-ml sent it; what is no object is a plain value.
+    """
     if not isinstance(binding, dict):
         return binding
-    kind = binding.get("job_input_type") or binding.get("job_output_type") or binding.get("type")
+    kind = next((binding[key] for key in _TYPE_KEYS if binding.get(key)), None)
     if kind == "literal":
         return binding.get("value")
-    stated = {"type": kind, "path": binding.get("uri") or binding.get("path"), "mode": binding.get("mode")}
-    named = {key: binding.get(key) for key in ("name", "version")}
+    mode = str(binding["mode"]) if binding.get("mode") else None
+    mode = mode and _MODES.get(mode, _words(mode))
+    stated = {"type": kind, "path": binding.get("uri") or binding.get("path"), "mode": mode}
+    named = {"name": binding.get("assetName", binding.get("name"))}
+    named["version"] = binding.get("assetVersion", binding.get("version"))
     return {key: value for key, value in {**stated, **named}.items() if value is not None}
 
 
-def _typed(section: Json, kind: str) -> Json:
+def typed_section(section: Json, kind: str) -> Json:
+    """Write a section that has one of several types as YAML has it.
+
+    Args:
+        section: As azure-ai-ml sent it.
+        kind: The key that states its type there.
+    """
     # PyTorch is one word in YAML; all others are written with underscores.
-    words = {"PyTorch": "pytorch", "TensorFlow": "tensorflow"}
     value = str(section[kind])
-    word = words.get(value) or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", value).lower()
+    word = {"PyTorch": "pytorch", "TensorFlow": "tensorflow"}.get(value) or _words(value)
     rest = {key: each for key, each in section.items() if key != kind and each is not None}
     if isinstance(rest.get("rule"), str):
         rest["rule"] = rest["rule"].lower()
     return {"type": word, **rest}
 
 
-def _seconds(value: Any) -> Any:
+def short_reference(value: str) -> str:
+    """Name an asset of the workspace as ``azureml:name:version``; any other text is given back as it is."""
+    try:
+        address = parse_address(value)
+    except AddressError:
+        return value
+    return str(address) if isinstance(address, AssetReference) else value
+
+
+def _words(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def duration_seconds(value: Any) -> Any:
+    """Give an ISO 8601 duration in seconds, and anything else as it is."""
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return value
