@@ -15,6 +15,7 @@ import pytest
 
 from amlocal.testing.faults import BLOB, Answer, Call, Faults
 from amlocal.testing.holds import CURRENT_CALL, Holds
+from amlocal.testing.jobs import ScriptedJobs
 from amlocal.testing.scoring import ScoringScripts, ScriptedInstance
 from amlocal.testing.transports import Request, Wire, intercepted
 from amlocal.workspace import names
@@ -48,6 +49,7 @@ class InProcessWorkspace:
         faults: Strikes calls of the clients, and records them.
         deployments: Says what deployments answer.
         operations: Makes long-running operations slow.
+        jobs: Says how submitted jobs end.
         environment: The variables that are set meanwhile.
     """
 
@@ -55,6 +57,7 @@ class InProcessWorkspace:
     faults: Faults
     deployments: ScoringScripts
     operations: Holds
+    jobs: ScriptedJobs
     environment: dict[str, str]
 
     @property
@@ -98,7 +101,7 @@ def in_process(home: Path) -> Iterator[InProcessWorkspace]:
         # Without a server, this is where MLflow learns where artifacts belong.
         "_MLFLOW_SERVER_ARTIFACT_ROOT": (layout.mlflow / "artifacts").as_uri()
     }
-    faults, scripts, holds = Faults(), ScoringScripts(), Holds()
+    faults, scripts, holds, jobs = Faults(), ScoringScripts(), Holds(), ScriptedJobs(layout.home)
     with running_loop() as run, pytest.MonkeyPatch.context() as patch:
         services = running_services(
             layout,
@@ -107,6 +110,7 @@ def in_process(home: Path) -> Iterator[InProcessWorkspace]:
             lambda router: Serving(
                 router, layout.socket_folder(), {}, lambda spec, _path, _base: ScriptedInstance(spec, scripts)
             ),
+            jobs,
             holds.hold,
         )
         applications = run(services.__aenter__())
@@ -119,7 +123,7 @@ def in_process(home: Path) -> Iterator[InProcessWorkspace]:
             for name, value in environment.items():
                 patch.setenv(name, value)
             with intercepted(wire):
-                yield InProcessWorkspace(layout.home, faults, scripts, holds, environment)
+                yield InProcessWorkspace(layout.home, faults, scripts, holds, jobs, environment)
         finally:
             run(services.__aexit__(None, None, None))
 

@@ -82,6 +82,7 @@ def https_app(
     api = Starlette(routes=[*api_routes], exception_handlers={ArmError: answer_error})
     return Starlette(
         routes=[
+            Host(names.ML_HOST, app=Starlette(routes=[Route("/discovery", _discovery)])),
             Host(names.API_HOST, app=with_token(api, key)),
             Host(names.IDENTITY_HOST, app=identity_app(key)),
             Host(names.MANAGEMENT_HOST, app=management),
@@ -108,6 +109,12 @@ def with_token(app: ASGIApp, key: str) -> ASGIApp:
         await app(scope, receive, send)
 
     return wrapper
+
+
+async def _discovery(_request: Request) -> Response:
+    """Tell where the workspace's data plane is; public, as on Azure."""
+    address = f"https://{names.API_HOST}"
+    return JSONResponse({"api": address, "history": address, "experimentation": address, "studio": names.ML_HOST})
 
 
 async def _unknown(request: Request) -> Response:

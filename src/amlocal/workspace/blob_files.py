@@ -1,15 +1,16 @@
 """A workspace's blobs, and the files and folders that a job reads them as."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from amlocal.workspace import names
-from amlocal.workspace.blobs import Blob, BlobStore
+from amlocal.workspace.blobs import Blob, BlobStore, FilesByName
 from amlocal.workspace.layout import Layout
 from amlocal.workspace.store import Store
 
 
-def open_blobs(store: Store, layout: Layout) -> BlobStore:
+def open_blobs(store: Store, layout: Layout, read_only: Mapping[str, FilesByName] | None = None) -> BlobStore:
     """Open a workspace's blobs: what clients uploaded, the files in its default datastore's folder, and artefacts.
 
     Artefacts are MLflow's own files, so that whoever logs or reads them by either way finds the same.
@@ -17,12 +18,13 @@ def open_blobs(store: Store, layout: Layout) -> BlobStore:
     Args:
         store: The workspace's database.
         layout: Its paths.
+        read_only: Further blobs, by their container.
     """
     datastores = {
         names.DEFAULT_CONTAINER: layout.datastore(names.DEFAULT_DATASTORE),
         names.ARTIFACT_CONTAINER: layout.datastore(names.ARTIFACT_DATASTORE),
     }
-    return BlobStore(store.connection, layout.blobs, datastores, plain=[names.ARTIFACT_CONTAINER])
+    return BlobStore(store.connection, layout.blobs, datastores, [names.ARTIFACT_CONTAINER], read_only)
 
 
 def blobs_below(blobs: BlobStore, container: str, prefix: str) -> list[Blob]:

@@ -12,9 +12,10 @@ import shutil
 import sqlite3
 import time
 import uuid
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from amlocal.folders import walk_folders
 
@@ -51,6 +52,18 @@ class Blob:
         return f'"0x{int(self.modified * 1e6):X}"'
 
 
+class FilesByName(Protocol):
+    """Files that are blobs under names of their own, for reading."""
+
+    def get(self, name: str) -> Path | None:
+        """Find the file of a blob."""
+        ...
+
+    def find(self, prefix: str) -> Iterable[tuple[str, Path]]:
+        """Find the blobs whose names start with a prefix."""
+        ...
+
+
 class BlobStore:
     """All blobs of one workspace.
 
@@ -61,6 +74,7 @@ class BlobStore:
             a file of the same name.
         plain: Those of these containers whose uploads become files of the folder, too. They have neither
             metadata nor content type.
+        read_only: Further blobs of containers, which come after all others and cannot be deleted.
     """
 
     def __init__(
@@ -69,12 +83,14 @@ class BlobStore:
         folder: Path,
         datastores: Mapping[str, Path] | None = None,
         plain: Collection[str] = (),
+        read_only: Mapping[str, FilesByName] | None = None,
     ) -> None:
         self._connection = connection
         self._contents = folder / "contents"
         self._staging = folder / "staging"
         self._datastores = datastores or {}
         self._plain = plain
+        self._read_only = read_only or {}
         for path in (self._contents, self._staging):
             path.mkdir(parents=True, exist_ok=True)
 
@@ -89,6 +105,13 @@ class BlobStore:
 
     def get(self, container: str, name: str) -> Blob | None:
         """Look a blob up, or ``None`` where there is none."""
+        own = self._own(container, name)
+        if own is not None or container not in self._read_only:
+            return own
+        path = self._read_only[container].get(name)
+        return None if path is None else _file_blob(container, name, path)
+
+    def _own(self, container: str, name: str) -> Blob | None:
         rows = self._select("WHERE container = ? AND name = ?", (container, name))
         if rows:
             return rows[0]
@@ -104,6 +127,9 @@ class BlobStore:
         found = {blob.name: blob for blob in self._select(where, (container, len(prefix), prefix))}
         for name, path in self._files(container, prefix):
             found.setdefault(name, _file_blob(container, name, path))
+        if container in self._read_only:
+            for name, path in self._read_only[container].find(prefix):
+                found.setdefault(name, _file_blob(container, name, path))
         return [found[name] for name in sorted(found)]
 
     def _files(self, container: str, prefix: str) -> Iterator[tuple[str, Path]]:
@@ -120,7 +146,7 @@ class BlobStore:
 
     def delete(self, container: str, name: str) -> bool:
         """Delete a blob; says whether it was there."""
-        blob = self.get(container, name)
+        blob = self._own(container, name)
         if blob is None:
             return False
         self._connection.execute("DELETE FROM blobs WHERE container = ? AND name = ?", (container, name))
@@ -222,7 +248,7 @@ class BlobStore:
         staged.chmod(0o444)
         content = self._contents / uuid.uuid4().hex
         staged.replace(content)
-        previous = self.get(container, name)
+        previous = self._own(container, name)
         blob = self._point(container, name, content, content_type, metadata)
         if previous is not None and previous.content.parent == self._contents:
             previous.content.unlink(missing_ok=True)

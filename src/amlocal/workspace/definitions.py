@@ -40,6 +40,8 @@ def component_definition(spec: Json) -> Json:
     definition = {key: value for key, value in spec.items() if key not in _NO_MEANING and value is not None}
     if "jobs" in definition:
         definition["jobs"] = {name: node_definition(node) for name, node in definition["jobs"].items()}
+    if isinstance(definition.get("task"), dict):
+        definition["task"] = _task(definition["task"])
     if isinstance(definition.get("environment"), str):
         definition["environment"] = short_reference(definition["environment"])
     if isinstance(definition.get("outputs"), dict):
@@ -82,6 +84,8 @@ def node_definition(node: Json) -> Json:
     trial = definition.get("trial")
     if isinstance(trial, dict) and "componentId" in trial:
         definition["trial"] = short_reference(trial["componentId"])
+    if isinstance(definition.get("task"), dict):
+        definition["task"] = _task(definition["task"])
     for key in ("inputs", "outputs"):
         if key in definition:
             definition[key] = {name: binding_definition(binding) for name, binding in definition[key].items()}
@@ -127,6 +131,10 @@ def typed_section(section: Json, kind: str) -> Json:
     if isinstance(rest.get("rule"), str):
         rest["rule"] = rest["rule"].lower()
     return {"type": word, **rest}
+
+
+def _task(task: Json) -> Json:
+    return {key: short_reference(value) if key == "environment" else value for key, value in task.items()}
 
 
 def short_reference(value: str) -> str:

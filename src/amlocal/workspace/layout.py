@@ -112,6 +112,16 @@ class Layout:
         return self.root / "deployments"
 
     @property
+    def job_documents(self) -> Path:
+        """The YAML of jobs that clients submitted."""
+        return self.root / "jobs"
+
+    @property
+    def run_logs(self) -> Path:
+        """What pipelines and sweeps did, as text."""
+        return self.root / "run-logs"
+
+    @property
     def mlflow(self) -> Path:
         """MLflow's database and artifacts."""
         return self.root / "mlflow"
@@ -141,7 +151,7 @@ class Layout:
         make_home(self.home)
         self.root.mkdir(parents=True, exist_ok=True)
         self.root.chmod(0o700)
-        for folder in (self.tls, self.blobs, self.models, self.deployments, self.mlflow):
+        for folder in (self.tls, self.blobs, self.models, self.deployments, self.job_documents, self.run_logs, self.mlflow):
             folder.mkdir(exist_ok=True)
 
 

@@ -21,6 +21,7 @@ from amlocal.endpoints.serving import Serving
 from amlocal.workspace import names, proxy
 from amlocal.workspace.certificates import ensure_certificates
 from amlocal.workspace.daemon_record import LISTENERS, DaemonRecord, new_record, read_record, write_record
+from amlocal.workspace.job_runner import ProcessJobRunner
 from amlocal.workspace.layout import Layout
 from amlocal.workspace.mlflow_process import running_mlflow, wait_for_mlflow
 from amlocal.workspace.mlflow_server import AZURE_PREFIX
@@ -86,7 +87,11 @@ async def serve(layout: Layout, *, allow_egress: bool) -> None:
         )
         services = await stack.enter_async_context(
             running_services(
-                layout, record.key, addresses, lambda router: Serving(router, layout.socket_folder(), os.environ)
+                layout,
+                record.key,
+                addresses,
+                lambda router: Serving(router, layout.socket_folder(), os.environ),
+                ProcessJobRunner(layout.home, os.environ),
             )
         )
         tls = {"ssl_certfile": certificate, "ssl_keyfile": private_key}

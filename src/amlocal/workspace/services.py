@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import httpx
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from amlocal.endpoints.router import Router
@@ -14,10 +15,15 @@ from amlocal.workspace.application import https_app
 from amlocal.workspace.blob_files import open_blobs
 from amlocal.workspace.deployment_files import DeploymentFiles
 from amlocal.workspace.deployment_python import DeploymentPythons
+from amlocal.workspace.job_files import RunArtifacts, run_blobs
+from amlocal.workspace.job_runner import JobRunner
+from amlocal.workspace.job_runs import JobRecords
+from amlocal.workspace.jobs import Jobs
 from amlocal.workspace.layout import Layout
 from amlocal.workspace.online_deployments import OnlineDeployments
 from amlocal.workspace.online_endpoints import OnlineEndpoints
 from amlocal.workspace.operations import Hold, Operations, no_hold
+from amlocal.workspace.run_history import RunHistory
 from amlocal.workspace.store import Store
 
 MLFLOW_SECONDS = 120.0
@@ -59,6 +65,7 @@ async def running_services(
     key: str,
     addresses: Addresses,
     make_serving: Callable[[Router], Serving],
+    job_runner: JobRunner,
     hold: Hold = no_hold,
 ) -> AsyncIterator[Services]:
     """Run a workspace's applications, and the deployments that it had, while the context lasts.
@@ -68,11 +75,13 @@ async def running_services(
         key: The workspace's secret.
         addresses: What clients are told.
         make_serving: Makes what starts and stops deployments.
+        job_runner: Runs submitted jobs.
         hold: What long-running operations wait for before they begin.
     """
     async with contextlib.AsyncExitStack() as stack:
         store = stack.enter_context(contextlib.closing(Store(layout.database)))
-        blobs = open_blobs(store, layout)
+        records = JobRecords(layout.home)
+        blobs = open_blobs(store, layout, run_blobs(records, layout))
         blobs.discard_unfinished()
         router = Router()
         serving = make_serving(router)
@@ -83,8 +92,9 @@ async def running_services(
         stack.push_async_callback(serving.close)
         stack.push_async_callback(operations.close)
         await deployments.restore()
-        more = [*endpoints.routes(), *deployments.routes(), *operations.routes()]
-        api_routes = artifact_routes(blobs, key)
+        jobs = Jobs(store, records, job_runner, operations, layout.job_documents)
+        more = [*endpoints.routes(), *deployments.routes(), *jobs.routes(), *operations.routes()]
+        api_routes: list[BaseRoute] = [*RunHistory(jobs, RunArtifacts(layout.run_logs), key).routes(), *artifact_routes(blobs, key)]
         if addresses.mlflow_server is not None:
             headers = {"Authorization": f"Bearer {key}"}
             mlflow = httpx.AsyncClient(
