@@ -36,6 +36,8 @@ PARTIES = {
     names.MANAGEMENT_HOST: "management",
     names.IDENTITY_HOST: "identity",
     names.BLOB_HOST: BLOB,
+    names.ML_HOST: "discovery",
+    names.API_HOST: "api",
     SCORING_HOST: "scoring",
 }
 

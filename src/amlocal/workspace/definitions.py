@@ -20,8 +20,11 @@ _KINDS = {
     "early_termination": "policy_type",
     "distribution": "distribution_type",
     "sampling_algorithm": "sampling_algorithm_type",
+    "identity": "identity_type",
 }
 _TYPE_KEYS = ("job_input_type", "job_output_type", "jobInputType", "jobOutputType", "type")
+_WORDS = {"PyTorch": "pytorch", "TensorFlow": "tensorflow", "AMLToken": "aml_token"}
+"""Types that are not simply written with underscores in YAML."""
 _MODES = {"ReadOnlyMount": "ro_mount", "ReadWriteMount": "rw_mount"}
 """Modes that the REST interface spells in words of its own."""
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\.\d*)?S)?)?")
@@ -91,7 +94,9 @@ def node_definition(node: Json) -> Json:
             definition[key] = {name: binding_definition(binding) for name, binding in definition[key].items()}
     if "limits" in definition:
         limits = definition["limits"]
-        definition["limits"] = {key: duration_seconds(value) for key, value in limits.items() if key != "job_limits_type"}
+        definition["limits"] = {
+            key: duration_seconds(value) for key, value in limits.items() if key != "job_limits_type"
+        }
     for key, kind in _KINDS.items():
         if isinstance(definition.get(key), dict) and kind in definition[key]:
             definition[key] = typed_section(definition[key], kind)
@@ -124,9 +129,8 @@ def typed_section(section: Json, kind: str) -> Json:
         section: As azure-ai-ml sent it.
         kind: The key that states its type there.
     """
-    # PyTorch is one word in YAML; all others are written with underscores.
     value = str(section[kind])
-    word = {"PyTorch": "pytorch", "TensorFlow": "tensorflow"}.get(value) or _words(value)
+    word = _WORDS.get(value) or _words(value)
     rest = {key: each for key, each in section.items() if key != kind and each is not None}
     if isinstance(rest.get("rule"), str):
         rest["rule"] = rest["rule"].lower()

@@ -141,6 +141,7 @@ _PARTS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "searchSpace": ("search_space", _search_space),
     "samplingAlgorithm": ("sampling_algorithm", _typed("samplingAlgorithmType")),
     "earlyTermination": ("early_termination", _typed("policyType")),
+    "identity": ("identity", _typed("identityType")),
     "distribution": ("distribution", _typed("distributionType")),
     **{key: (name, _compute if key == "computeId" else short_reference) for key, name in _REFERENCES.items()},
 }

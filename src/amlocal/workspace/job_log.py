@@ -24,7 +24,7 @@ def execution_log(record: JobRecord, run: JobRun) -> str:
 
 def _step(step: StepRecord) -> Iterator[tuple[float, str]]:
     if step.started is not None:
-        yield step.started, f"{step.name}: {step.reason or 'started'}"
+        yield step.started, f"{step.name}: {step.status if step.reused_from else 'started'}{_because(step.reason)}"
     for trial in step.trials.values():
         yield from _trial(step, trial)
     if step.ended is not None and step.status in ENDED:

@@ -22,7 +22,7 @@ CANCEL_REQUESTED = "cancelRequested"
 
 _JOB_TYPES = {kind: job_type for job_type, kind in KINDS.items()}
 # What azure-ai-ml must find in a job that was not submitted by it, whose definition is the file that it names.
-_LEAST = {
+_LEAST: Mapping[str, Json] = {
     "pipeline": {"jobs": {}, "settings": {}},
     "command": {"command": "", "environmentId": "", "environmentVariables": {}},
     "sweep": {"trial": {"command": "", "environmentId": ""}, "searchSpace": {}, "objective": {}, "limits": {}},
@@ -41,7 +41,7 @@ def job_resource(record: JobRecord, run: JobRun, stored: Resource | None) -> Jso
     resource = stored or Resource(COLLECTION, record.name, {}, started, started)
     properties = resource.body.get("properties", {})
     answered = {
-        "displayName": record.display_name,
+        "displayName": record.display_name or record.name,
         "experimentName": record.experiment_name,
         "inputs": {},
         "outputs": {name: _output(record.name, name, path) for name, path in run.outputs.items()},
@@ -52,7 +52,7 @@ def job_resource(record: JobRecord, run: JobRun, stored: Resource | None) -> Jso
         "isArchived": bool(properties.get("isArchived")),
         "tags": {**record.tags, **(properties.get("tags") or {})},
         "properties": _run_properties(run) | (properties.get("properties") or {}),
-        "services": _services(record),
+        "services": {},  # there is no studio; clients must find the key
     }
     return arm_resource(replace(resource, body={"properties": answered}))
 
@@ -138,12 +138,6 @@ def _output(run: str, name: str, path: Path) -> Json:
 def _run_properties(run: JobRun) -> dict[str, str]:
     best = {BEST_CHILD: run.best_child} if run.best_child is not None else {}
     return {**best, **({REUSED: "true"} if run.reused else {})}
-
-
-def _services(record: JobRecord) -> Json:
-    """Name the page of the job's run in MLflow, which is this workspace's studio."""
-    tracking = {"jobServiceType": "Tracking", "endpoint": f"https://{names.ML_HOST}/", "port": None, "status": None}
-    return {"Tracking": tracking} if record.run_id is not None else {}
 
 
 def _error(run: JobRun) -> Json | None:

@@ -151,7 +151,15 @@ class Layout:
         make_home(self.home)
         self.root.mkdir(parents=True, exist_ok=True)
         self.root.chmod(0o700)
-        for folder in (self.tls, self.blobs, self.models, self.deployments, self.job_documents, self.run_logs, self.mlflow):
+        for folder in (
+            self.tls,
+            self.blobs,
+            self.models,
+            self.deployments,
+            self.job_documents,
+            self.run_logs,
+            self.mlflow,
+        ):
             folder.mkdir(exist_ok=True)
 
 

@@ -94,7 +94,10 @@ async def running_services(
         await deployments.restore()
         jobs = Jobs(store, records, job_runner, operations, layout.job_documents)
         more = [*endpoints.routes(), *deployments.routes(), *jobs.routes(), *operations.routes()]
-        api_routes: list[BaseRoute] = [*RunHistory(jobs, RunArtifacts(layout.run_logs), key).routes(), *artifact_routes(blobs, key)]
+        api_routes: list[BaseRoute] = [
+            *RunHistory(jobs, RunArtifacts(layout.run_logs), key).routes(),
+            *artifact_routes(blobs, key),
+        ]
         if addresses.mlflow_server is not None:
             headers = {"Authorization": f"Bearer {key}"}
             mlflow = httpx.AsyncClient(
