@@ -22,7 +22,7 @@ from amlocal.workspace.registry import Registry
 ROOT = Path(__file__).parents[3]
 # azure-ai-ml itself does not submit it: it takes ``file:`` addresses in a file and not here.
 NOT_SUBMITTED = {"input_types"}
-JOBS = [path for path in sorted((ROOT / "tests/amlocal/fixtures/jobs").glob("*/job.yml"))]
+JOBS = sorted((ROOT / "tests/amlocal/fixtures/jobs").glob("*/job.yml"))
 FILES = [*(path for path in JOBS if path.parent.name not in NOT_SUBMITTED), *sorted((ROOT / "pipelines").glob("*.yml"))]
 
 
@@ -41,7 +41,8 @@ def client(workspace: InProcessWorkspace) -> MLClient:
 @pytest.fixture(scope="module")
 def readings() -> Iterator[ModuleType]:
     spec = importlib.util.spec_from_file_location("readings", ROOT / "benchmarks" / "readings.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["readings"] = module
     spec.loader.exec_module(module)
@@ -55,7 +56,8 @@ def name_of(path: Path) -> str:
 
 def plan_of(path: Path, home: Path) -> Plan:
     plan, problems = examine(path, (), Registry(home))
-    assert plan is not None and problems == []
+    assert problems == []
+    assert plan is not None
     assert plan.job.unresolved == ()
     return plan
 
