@@ -45,6 +45,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default="current",
         help="run commands in the calling Python, or each in an environment built from its conda file",
     )
+    create.add_argument(
+        "--tracking",
+        choices=["plain", "azureml"],
+        default="plain",
+        help="MLflow address of steps: the server's, or azureml:// as on Azure, which needs azureml-mlflow in the step",
+    )
     create.set_defaults(func=_create)
 
     validate = commands.add_parser("validate", help="check a job file, also with azure-ai-ml's own validator")
@@ -118,6 +124,7 @@ def _create(arguments: argparse.Namespace) -> int:
         arguments.rerun,
         mappings=tuple(arguments.mappings),
         isolated=arguments.environment == "isolated",
+        azure_tracking=arguments.tracking == "azureml",
     )
     job = prepare_job(request, ConsoleDownloads(_console()))
     if arguments.no_stream:

@@ -48,16 +48,25 @@ Watcher = Callable[[Journal], AbstractContextManager[object]]
 
 @dataclass(frozen=True)
 class WorkspaceBackend:
-    """The workspace of a home folder, started when needed."""
+    """The workspace of a home folder, started when needed.
+
+    Attributes:
+        azure_tracking: give steps the tracking address that they get on Azure, instead of the MLflow server's.
+    """
 
     home: Path
+    azure_tracking: bool = False
 
     def connect(self) -> tuple[Tracking, Mapping[str, str]]:
         """Start the workspace and connect to its MLflow server."""
+        from amlocal.workspace import names
         from amlocal.workspace.lifecycle import start
 
         connection = start(self.home)
-        return MlflowTracking(connection.mlflow_tracking_uri, connection.key), connection.client_environment()
+        environment = connection.client_environment()
+        if self.azure_tracking:
+            environment["MLFLOW_TRACKING_URI"] = names.STEP_TRACKING_URI
+        return MlflowTracking(connection.mlflow_tracking_uri, connection.key), environment
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,7 @@ class Request:
         poll_seconds: how often a trial's metric is read.
         mappings: ``--map`` texts.
         isolated: run each command in an environment built for it, instead of the calling Python.
+        azure_tracking: see ``WorkspaceBackend``.
     """
 
     file: Path
@@ -81,6 +91,11 @@ class Request:
     poll_seconds: float = 1.0
     mappings: Sequence[str] = ()
     isolated: bool = False
+    azure_tracking: bool = False
+
+
+def _workspace(request: Request) -> WorkspaceBackend:
+    return WorkspaceBackend(request.home, request.azure_tracking)
 
 
 def no_watcher(journal: Journal) -> AbstractContextManager[object]:
@@ -153,7 +168,7 @@ def run_job(job: PreparedJob, backend: Backend | None = None, watcher: Watcher =
     signals: list[signal.Signals] = []
     try:
         with guarded(folder.root):
-            asyncio.run(_run(job, backend or WorkspaceBackend(job.request.home), watcher, signals))
+            asyncio.run(_run(job, backend or _workspace(job.request), watcher, signals))
     except asyncio.CancelledError:
         journal.job(status=CANCELED, ended=time.time(), error=f"ended by {signals[-1].name}", **NO_PROCESS)
         return journal.record, 128 + signals[-1]

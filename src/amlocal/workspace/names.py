@@ -37,6 +37,8 @@ MODEL_FOLDERS = "registered-models"
 """Folder beside the runs' artefacts from which MLflow's clients download registered models."""
 TRACKING_URI = f"azureml://{API_HOST}/mlflow/v1.0{WORKSPACE_ARM_ID}"
 """Tracking address as Azure states it; azureml-mlflow makes v2.0 of it for newer versions of mlflow."""
+STEP_TRACKING_URI = TRACKING_URI.replace("v1.0", "v2.0")
+"""What Azure gives to steps."""
 
 
 def is_workspace_host(host: str) -> bool:
