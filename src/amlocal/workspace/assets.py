@@ -12,7 +12,7 @@ from amlocal.workspace.arm_shapes import arm_resource
 from amlocal.workspace.datastores import pending_upload
 from amlocal.workspace.errors import ArmError, bad_request, conflict, not_found
 from amlocal.workspace.store import Json, Resource, Store
-from amlocal.workspace.versions import DEFAULT_VERSION, NAME, latest_version, next_version
+from amlocal.workspace.versions import DEFAULT_VERSION, NAME, latest_version, next_version, was_deleted
 
 Check = Callable[[Json], None]
 
@@ -151,6 +151,8 @@ def asset_routes(store: Store, kind: AssetKind, key: str) -> list[Route]:
             # A client that archives a component sends the answer back, and what that added is no change.
             old, new = (with_version(each["properties"], version) for each in (existing.body, body))
             _refuse_change(kind, f"{name}:{version}", old, new)
+        elif was_deleted(store, kind.collection, name, version):
+            raise conflict(f"The {kind.singular} {name}:{version} was deleted; give a new version.")
         elif kind.check is not None:
             kind.check(body["properties"])
         with store.transaction():
@@ -207,13 +209,12 @@ def _refuse_change(kind: AssetKind, asset: str, old: Json, new: Json) -> None:
 
 def _container(store: Store, container: Resource) -> Json:
     """Build a container's answer, with the latest version (by creation) and the next free number."""
-    versions = store.members(f"{container.path}/versions")
     latest = latest_version(store, container.collection, container.name)
     properties = {
         "isArchived": False,
         **container.body.get("properties", {}),
         "latestVersion": None if latest is None else latest.name,
-        "nextVersion": next_version(versions),
+        "nextVersion": next_version(store, container.collection, container.name),
     }
     return arm_resource(container, properties=properties)
 

@@ -26,7 +26,7 @@ from amlocal.workspace.errors import ArmError
 from amlocal.workspace.folders import build_folder, model_files
 from amlocal.workspace.layout import Layout
 from amlocal.workspace.store import Json, Resource, Store
-from amlocal.workspace.versions import NAME, latest_version, next_version
+from amlocal.workspace.versions import NAME, delete_version, latest_version, next_version
 
 NO_STAGE = "None"
 RUN_PROPERTY = "mlflow.run"
@@ -152,7 +152,7 @@ class WorkspaceModels(AbstractStore):  # type: ignore[misc]  # mlflow has no typ
                 "properties": {RUN_PROPERTY: run_id} if run_id else {},
                 "jobName": run_id or None,
             }
-            version = next_version(store.members(f"models/{name}/versions"))
+            version = next_version(store, "models", name)
             resource = store.put(f"models/{name}/versions", version, {"properties": properties})
             return _model_version(name, resource)
 
@@ -178,8 +178,7 @@ class WorkspaceModels(AbstractStore):  # type: ignore[misc]  # mlflow has no typ
     def delete_model_version(self, name: str, version: str) -> None:
         """See ``AbstractStore``. Its files stay: they belong to a run or a datastore."""
         with self._open() as store, store.transaction():
-            resource = _version(store, name, version)
-            store.delete(resource.collection, resource.name)
+            delete_version(store, "models", name, _version(store, name, version).name)
 
     def get_model_version(self, name: str, version: str) -> ModelVersion:
         """See ``AbstractStore``."""

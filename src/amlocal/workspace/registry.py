@@ -21,7 +21,7 @@ from amlocal.workspace.blob_files import as_path, blobs_below, open_blobs
 from amlocal.workspace.definitions import component_definition, environment_definition
 from amlocal.workspace.layout import Layout, write_atomically
 from amlocal.workspace.store import Json, Resource, Store
-from amlocal.workspace.versions import DEFAULT_VERSION, NAME, latest_version, next_version
+from amlocal.workspace.versions import DEFAULT_VERSION, NAME, latest_version, next_version, was_deleted
 
 CONTENT_PROPERTY = "amlocal.content"
 """Property of a version that a job registered: the digest of its content."""
@@ -179,11 +179,13 @@ class Registry:
         with contextlib.closing(Store(self._layout.database)) as store, store.transaction():
             if asset.version is not None and _same(store, asset) is not None:
                 return asset.version
+            if asset.version is not None and was_deleted(store, collection, asset.name, asset.version):
+                raise AmlocalError(f"{asset.name}:{asset.version} was deleted; give another version, or none")
             versions = f"{collection}/{asset.name}/versions"
             if store.get(collection, asset.name) is None:
                 shared = {"dataType": asset.type} if collection == "data" else {}
                 store.put(collection, asset.name, {"properties": shared})
-            version = asset.version or next_version(store.members(versions))
+            version = asset.version or next_version(store, collection, asset.name)
             store.put(versions, version, {"properties": _properties(collection, asset)})
             return version
 

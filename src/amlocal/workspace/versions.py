@@ -1,7 +1,6 @@
 """Which version of an asset is meant where none is given."""
 
 import re
-from collections.abc import Sequence
 
 from amlocal.workspace.store import Resource, Store
 
@@ -25,10 +24,38 @@ def latest_version(store: Store, collection: str, name: str) -> Resource | None:
     return active[-1] if active else None
 
 
-def next_version(versions: Sequence[Resource]) -> str:
-    """Give the next free number; versions that are no numbers do not count.
+def next_version(store: Store, collection: str, name: str) -> str:
+    """Give the next free number; versions that are no numbers do not count, deleted ones do.
 
     Args:
-        versions: Those that exist.
+        store: Where versions are kept.
+        collection: Kind of asset, as in ``models``.
+        name: The asset.
     """
-    return str(max((int(version.name) for version in versions if version.name.isdecimal()), default=0) + 1)
+    used = [*store.members(f"{collection}/{name}/versions"), *store.members(f"{collection}/{name}/deleted")]
+    return str(max((int(version.name) for version in used if version.name.isdecimal()), default=0) + 1)
+
+
+def delete_version(store: Store, collection: str, name: str, version: str) -> None:
+    """Delete a version for good: what was made of its files goes by its number, which is never given again.
+
+    Args:
+        store: Where versions are kept.
+        collection: Kind of asset, as in ``models``.
+        name: The asset.
+        version: Its version.
+    """
+    store.delete(f"{collection}/{name}/versions", version)
+    store.put(f"{collection}/{name}/deleted", version, {})
+
+
+def was_deleted(store: Store, collection: str, name: str, version: str) -> bool:
+    """Say whether there once was such a version.
+
+    Args:
+        store: Where versions are kept.
+        collection: Kind of asset, as in ``models``.
+        name: The asset.
+        version: Its version.
+    """
+    return store.get(f"{collection}/{name}/deleted", version) is not None

@@ -136,6 +136,7 @@ def test_runs_are_logged_and_read(seen: dict[str, Any]) -> None:
     assert seen["found"] == 1
 
 
+@pytest.mark.rule("An artefact is not overwritten (`azureml://`)")
 def test_artefacts_are_uploaded_listed_and_downloaded(seen: dict[str, Any]) -> None:
     assert seen["listed"] == ["model", "notes"]
     assert seen["downloaded"] == ["MLmodel", "deep er/weights.bin"]

@@ -77,6 +77,8 @@ def many(count: int, prefix: str = "n") -> list[str]:
     return [f"{prefix}{number}" for number in range(count)]
 
 
+@pytest.mark.rule("A run holds at most 200 parameters")
+@pytest.mark.rule("A run holds at most 50 names of metrics")
 @pytest.mark.parametrize(("part", "limit", "field"), [("params", 200, "Parameters"), ("metrics", 50, "MetricNames")])
 def test_a_run_holds_so_many_names_over_several_requests(mlflow: Mlflow, part: str, limit: int, field: str) -> None:
     assert post(mlflow.app, batch("r", **{part: many(limit)}))[0].status_code == 200
@@ -109,6 +111,9 @@ def test_mlflows_own_tags_do_not_count(mlflow: Mlflow) -> None:
     assert post(mlflow.app, batch("r", tags=["one more"]))[0].status_code == 400
 
 
+@pytest.mark.rule("A parameter's value has at most 500 characters")
+@pytest.mark.rule("A request logs at most 250 metrics")
+@pytest.mark.rule("At most 50 tags, with values of at most 1,000 characters; names of runs of at most 256")
 @pytest.mark.parametrize(
     ("path", "body", "text"),
     [
@@ -131,6 +136,7 @@ def test_what_is_too_long_is_refused(mlflow: Mlflow, path: str, body: dict[str, 
     assert mlflow.logged == {}
 
 
+@pytest.mark.rule("No logged models")
 def test_clients_find_no_logged_models_and_the_user_interface_does(mlflow: Mlflow) -> None:
     for path in ("", "/search", "/m-1/tags"):
         (answer,) = post(mlflow.app, (f"/api/2.0/mlflow/logged-models{path}", {}))
