@@ -12,6 +12,9 @@ TEXT ?= message
 TEXT_PAIR ?= text_pair
 LABEL ?= intent
 LABELS ?= as-is
+REPAIR ?= none
+SLICES ?= none
+GROUP ?= none
 CHECKPOINT ?= sentence-transformers/all-MiniLM-L6-v2
 EPOCHS ?= 3
 # Model and endpoint are named after the data unless you name them: 3 to 32 letters, digits and hyphens.
@@ -51,6 +54,7 @@ run: setup ## Run pipelines/finetune.yml here: data to live endpoint
 	$(BIN)/amlocal job create --file pipelines/finetune.yml --name $(JOB) --set \
 	  "inputs.data.path=$$(whole '$(DATA)')" "inputs.task=$(TASK)" "inputs.text_column=$(TEXT)" \
 	  "inputs.text_pair_column=$(TEXT_PAIR)" "inputs.label_column=$(LABEL)" "inputs.label_mapping=$(LABELS)" \
+	  "inputs.repair=$(REPAIR)" "inputs.slice_columns=$(SLICES)" "inputs.group_column=$(GROUP)" \
 	  "inputs.checkpoint=$$checkpoint" "inputs.epochs=$(EPOCHS)" "inputs.model_name=$(NAME)" \
 	  "inputs.endpoint_name=$(NAME)" "inputs.commit=$(shell git rev-parse HEAD 2>/dev/null || echo unrecorded)" $(SET)
 	@$(BIN)/amlocal exec -- $(BIN)/python -m finetune.summary --outputs $(AMLOCAL_HOME)/jobs/$(JOB)/outputs \

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from finetune.checkpoints import EMBEDDED_NAME
+from finetune.data.checks.policy import DEFAULT_CHECKS, read_data_checks
+from finetune.data.checks.texts import NO_REPAIR, parse_repairs
 from finetune.data.labels import AS_IS
 from finetune.data.prepare import PrepareRequest, prepare
 from finetune.data.sources import HubDataset
@@ -17,6 +19,7 @@ from finetune.errors import InputError
 from finetune.stage import parse_arguments, run_stage
 
 NO_HUB_DATASET = "none"
+NO_COLUMN = "none"
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,22 @@ class PrepArguments:
         default=0.1, metadata={"help": "share of train for test where the data has no test split"}
     )
     seed: int = field(default=42, metadata={"help": "seed of the cuts"})
+    data_checks: str | None = field(
+        default=None,
+        metadata={"help": "data_checks.yml: fail, drop or warn, for each check; default: see docs/data.md"},
+    )
+    repair: str = field(
+        default=NO_REPAIR,
+        metadata={"help": "what is undone in the texts: 'none', or 'html', 'encoding' or both, separated by a comma"},
+    )
+    slice_columns: str = field(
+        default=NO_COLUMN,
+        metadata={"help": "further columns to slice the test rows by, separated by commas; 'none' for none"},
+    )
+    group_column: str = field(
+        default=NO_COLUMN,
+        metadata={"help": "column whose values should not be in two splits, as a product's id; 'none' for none"},
+    )
 
 
 def main(argv: Sequence[str]) -> None:
@@ -88,8 +107,24 @@ def main(argv: Sequence[str]) -> None:
         validation_share=arguments.validation_share,
         test_share=arguments.test_share,
         seed=arguments.seed,
+        checks=DEFAULT_CHECKS if arguments.data_checks is None else read_data_checks(Path(arguments.data_checks)),
+        repairs=parse_repairs(arguments.repair),
+        slice_columns=parse_columns(arguments.slice_columns),
+        group_column=None if arguments.group_column == NO_COLUMN else arguments.group_column,
     )
     prepare(request, Path(arguments.dataset))
+
+
+def parse_columns(text: str) -> tuple[str, ...]:
+    """Parse --slice_columns.
+
+    Raises:
+        InputError: a column is named twice.
+    """
+    columns = () if text == NO_COLUMN else tuple(part.strip() for part in text.split(",") if part.strip())
+    if len(set(columns)) != len(columns):
+        raise InputError(f"--slice_columns {text!r}: a column is named twice")
+    return columns
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from finetune.data.manifest import LABEL, SEEN_IN_TRAIN, TEST_FILE, DatasetManifest, examples_sha256
+from finetune.data.manifest import LABEL, SEEN_IN_TRAIN, TEST_FILE, DatasetManifest, examples_sha256, slices_sha256
 from finetune.errors import InputError
 from finetune.gate import TestRows
 
@@ -28,6 +28,8 @@ def read_test_rows(dataset: Path, manifest: DatasetManifest) -> pd.DataFrame:
         raise InputError(
             f"{path}: the rows' sha256 is {found}, expected {expected}: the test split was changed after prep"
         )
+    if slices_sha256(frame) != manifest.slices_sha256:
+        raise InputError(f"{path}: the columns to slice by were changed after prep")
     summary, marks = manifest.splits["test"], frame.get(SEEN_IN_TRAIN, pd.Series(dtype=str)).value_counts()
     counts = {mark: int(marks.get(mark, 0)) for mark in ("exact", "normalised", "no")}
     expected_counts = {"exact": summary.seen_in_train, "normalised": summary.nearly_seen_in_train}

@@ -8,11 +8,12 @@ import pandas as pd
 from scipy import stats
 from sklearn import config_context
 
-from finetune.data.manifest import LABEL
+from finetune.data.manifest import LABEL, SLICE_PREFIX
 from finetune.gate import Difference
 from finetune.metrics.classification import COUNTED_METRICS, classification_metric, metric_of_counts
 
 RESAMPLES = 1000
+MOST_SLICE_VALUES = 20
 SEED = 20240501
 """Fixed, so that the same answers always give the same verdict."""
 _WHOLE_RANGE = (-1.0, 1.0)
@@ -133,14 +134,28 @@ def slices(frame: pd.DataFrame, text_columns: Sequence[str]) -> dict[str, np.nda
         text_columns: those with texts.
 
     Returns:
-        A mask of shape (n,) per slice: each label, and the shortest, middle and longest third of the texts by
-        characters (of all text columns together). Thirds that are equal in length are not told apart.
+        A mask of shape (n,) per slice: each label; the shortest, middle and longest third of the texts by characters
+        (of all text columns together), thirds that are equal in length not being told apart; and the values of the
+        source's columns that prep kept, the 20 most frequent of each and one slice for all others.
     """
     parts = {f"label: {label}": (frame[LABEL] == label).to_numpy() for label in sorted(frame[LABEL].unique())}
     length = frame[list(text_columns)].apply(lambda column: column.str.len()).sum(axis=1).to_numpy()
     first, second = np.quantile(length, [1 / 3, 2 / 3])
     thirds = {"short": length <= first, "medium": (length > first) & (length <= second), "long": length > second}
     parts.update({f"length: {name}": mask for name, mask in thirds.items() if mask.any() and not mask.all()})
+    for column in frame.columns:
+        if column.startswith(SLICE_PREFIX):
+            parts.update(_by_value(column.removeprefix(SLICE_PREFIX), frame[column]))
+    return parts
+
+
+def _by_value(name: str, values: pd.Series) -> dict[str, np.ndarray]:
+    counts = values.value_counts()
+    # The most rows first, and by name where they are equal: the same rows give the same slices.
+    ordered = sorted(counts.index, key=lambda value: (-counts[value], value))
+    parts = {f"{name}: {value}": (values == value).to_numpy() for value in ordered[:MOST_SLICE_VALUES]}
+    if len(ordered) > MOST_SLICE_VALUES:
+        parts[f"{name}: all other values"] = values.isin(ordered[MOST_SLICE_VALUES:]).to_numpy()
     return parts
 
 

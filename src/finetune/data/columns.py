@@ -1,73 +1,179 @@
 """From a source's columns to the task's: chosen, checked, labelled."""
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from finetune.data.checks.copies import GROUP
+from finetune.data.checks.finding import Finding
+from finetune.data.checks.findings import Problem, settle
+from finetune.data.checks.policy import DEFAULT_CHECKS, DataChecks
+from finetune.data.checks.texts import ENCODING, UNDECODED, repair
+from finetune.data.examples import Examples
 from finetune.data.labels import LabelMapping
-from finetune.data.manifest import LABEL
+from finetune.data.manifest import LABEL, slice_column
 from finetune.data.sources import SourceTable
 from finetune.errors import InputError
 
-
-@dataclass(frozen=True)
-class Examples:
-    """The rows of one split under the task's column names."""
-
-    frame: pd.DataFrame
-    """The task's text columns (str) and `label` (str), index 0…n-1."""
-    origin: str
-    dropped: Mapping[str, int]
-    """Rows left out, by reason."""
+NO_VALUE = "missing"
+"""The slice and the group of rows whose column says nothing."""
+NO_RATING = "no threshold covers the rating"
+_HALF_CHARACTER = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Surrogates that no byte stands for."""
 
 
 def select_examples(
-    table: SourceTable, columns: Mapping[str, str], label_column: str, mapping: LabelMapping
-) -> Examples:
+    table: SourceTable,
+    columns: Mapping[str, str],
+    label_column: str,
+    mapping: LabelMapping,
+    split: str = "train",
+    policy: DataChecks = DEFAULT_CHECKS,
+    repairs: Sequence[str] = (),
+    slice_columns: Sequence[str] = (),
+    group_column: str | None = None,
+) -> tuple[Examples, list[Finding]]:
     """Pick a split's columns and name its labels.
 
-    Rows without text, and rows whose rating no threshold covers, are left out and counted; anything else that is odd
-    is an error, because a silent guess here costs a training run.
+    Rows whose rating no threshold covers are left out and counted. Rows that nothing can be learnt from (bytes that are
+    no UTF-8, no text, no label) go the way of the policy; anything else that is odd is an error, because a silent guess
+    here costs a training run.
 
     Args:
         table: the split as it was read.
         columns: the task's column name → the source's column name.
         label_column: the source's label column.
         mapping: what the label values are called.
+        split: its name, for findings.
+        policy: what to do about rows that cannot be used.
+        repairs: what is undone in the texts: see `finetune.data.checks.texts`.
+        slice_columns: further columns of the source whose values are kept, to slice the test rows by.
+        group_column: a column of the source whose values should not be in two splits.
+
+    Returns:
+        The rows, whose index is their place in the source, and what was found. No row is left when none has a label.
 
     Raises:
-        InputError: a column is missing, holds something else than text, or is empty throughout; a label is missing
-            or not covered by the mapping.
+        InputError: a column is missing, holds something else than text, or is empty throughout; a label is not covered
+            by the mapping; the policy says fail.
     """
     if table.frame.empty:
         raise InputError(f"{table.origin}: no rows; expected at least one")
     used = [*columns.values(), label_column]
     if len(set(used)) != len(used):
         raise InputError(f"the columns of text and label are {', '.join(used)}; expected different ones")
-    for source in used:
+    for source in [*used, *slice_columns, *([] if group_column is None else [group_column])]:
         if source not in table.frame.columns:
-            raise InputError(
-                f"{table.origin}: no column {source!r}; found {', '.join(map(str, table.frame.columns)) or 'no column'}"
-            )
-    texts = {name: _text_column(table, source) for name, source in columns.items()}
-    has_text = pd.Series(True, index=table.frame.index)
-    for column in texts.values():
-        has_text &= column.str.strip() != ""
-    labels = [
-        _label(table, row, value, mapping) if keep else None
-        for row, (value, keep) in enumerate(zip(table.frame[label_column], has_text, strict=True))
-    ]
-    frame = pd.DataFrame({**texts, LABEL: labels})
-    dropped = Counter({"empty text": int((~has_text).sum())})
-    dropped["no threshold covers the rating"] = int((has_text & frame[LABEL].isna()).sum())
-    kept = frame[frame[LABEL].notna()].reset_index(drop=True)
-    if kept.empty:
+            raise InputError(f"{table.origin}: no column {source!r}; found {', '.join(table.names) or 'no column'}")
+    frame = pd.DataFrame({name: _text_column(table, source) for name, source in columns.items()})
+    # Values, not yet names: a row that is dropped for another reason may hold what no mapping names.
+    frame[LABEL] = table.frame[label_column].to_numpy(dtype=object)
+    for source in slice_columns:
+        frame[slice_column(source)] = _kept(table.frame[source])
+    if group_column is not None:
+        frame[GROUP] = _kept(table.frame[group_column])
+    examples, findings = Examples(frame, table.origin, {}), list[Finding]()
+    if ENCODING not in repairs:
+        examples, found = _drop_undecoded(table, examples, columns, split, policy)
+        findings += found
+    examples, found = _repair(examples, columns, repairs, split)
+    findings += found
+    empty = np.zeros(len(examples.frame), dtype=bool)
+    for name in columns:
+        empty |= (examples.frame[name].str.strip() == "").to_numpy(dtype=bool)
+    examples, finding = settle(Problem("empty_text", empty, "no text"), split, examples, policy)
+    findings += [] if finding is None else [finding]
+    examples, finding = _drop_unlabelled(table, examples, split, policy)
+    findings += [] if finding is None else [finding]
+    return _named(table, examples, mapping), findings
+
+
+def _named(table: SourceTable, examples: Examples, mapping: LabelMapping) -> Examples:
+    """Put names in the place of label values, and leave rows out whose rating no threshold covers."""
+    frame, names = examples.frame, dict[str, str]()
+    labels = [_label(table, row, value, mapping) for row, value in zip(frame.index, frame[LABEL], strict=True)]
+    # One string for each name, not one for each row.
+    frame = frame.assign(**{LABEL: [None if name is None else names.setdefault(name, name) for name in labels]})
+    kept, dropped = frame[frame[LABEL].notna()], dict(examples.dropped)
+    if len(frame) and kept.empty:
         raise InputError(f"{table.origin}: all {len(frame)} rows are left out by the label mapping")
-    return Examples(kept, table.origin, {reason: count for reason, count in dropped.items() if count})
+    if len(kept) < len(frame):
+        dropped[NO_RATING] = len(frame) - len(kept)
+    return replace(examples, frame=kept, dropped=dropped)
+
+
+def _drop_undecoded(
+    table: SourceTable, examples: Examples, columns: Mapping[str, str], split: str, policy: DataChecks
+) -> tuple[Examples, list[Finding]]:
+    mask = np.zeros(len(examples.frame), dtype=bool)
+    for name in [*columns, LABEL]:
+        mask |= np.fromiter(map(_is_undecoded, examples.frame[name]), dtype=bool, count=len(mask))
+    if mask.any() and policy.not_utf8 == "fail":
+        place = table.place(int(mask.argmax()))
+        raise InputError(
+            f"{place}: not UTF-8 ({int(mask.sum())} rows in all); --repair encoding takes it for Windows-1252"
+        )
+    examples, finding = settle(Problem("not_utf8", mask, "bytes that are no UTF-8"), split, examples, policy)
+    return examples, [] if finding is None else [finding]
+
+
+def _drop_unlabelled(
+    table: SourceTable, examples: Examples, split: str, policy: DataChecks
+) -> tuple[Examples, Finding | None]:
+    mask = np.fromiter(map(_is_missing, examples.frame[LABEL]), dtype=bool, count=len(examples.frame))
+    if mask.any() and policy.missing_label == "fail":
+        raise InputError(f"{table.place(examples.frame.index[int(mask.argmax())])}: the label is missing")
+    problem = Problem("missing_label", mask, "no label")
+    if mask.all() and split != "train":
+        # A split without any label, as the public test sets of shared tasks: not a split to measure on.
+        finding = Finding("missing_label", split, "drop", len(mask), len(mask), "no label, so the split is not used")
+        return replace(examples, frame=examples.frame.iloc[:0]), finding
+    return settle(problem, split, examples, policy)
+
+
+def _repair(
+    examples: Examples, columns: Mapping[str, str], repairs: Sequence[str], split: str
+) -> tuple[Examples, list[Finding]]:
+    if not repairs:
+        return examples, []
+    texts: dict[str, list[Any]] = {name: [repair(text, repairs) for text in examples.frame[name]] for name in columns}
+    if ENCODING in repairs:
+        values = examples.frame[LABEL]
+        texts[LABEL] = [repair(value, [ENCODING]) if isinstance(value, str) else value for value in values]
+    changed = np.zeros(len(examples.frame), dtype=bool)
+    for name, column in texts.items():
+        before = examples.frame[name]
+        changed |= np.fromiter(
+            (new is not old and new != old for new, old in zip(column, before, strict=True)), dtype=bool
+        )
+    rows = tuple(str(row + 1) for row in examples.frame.index[changed][:5])
+    finding = Finding("repair", split, "repaired", int(changed.sum()), len(changed), " and ".join(repairs), rows)
+    return replace(examples, frame=examples.frame.assign(**texts)), [finding] if changed.any() else []
+
+
+def _is_undecoded(value: Any) -> bool:
+    return isinstance(value, str) and not value.isascii() and UNDECODED.search(value) is not None
+
+
+def _is_missing(value: Any) -> bool:
+    absent = value is None or value is pd.NA or (isinstance(value, float) and pd.isna(value))
+    return absent or (isinstance(value, str) and not value.strip())
+
+
+def _kept(values: pd.Series) -> list[str]:
+    """Return a column as texts, each value once in memory."""
+    names = dict[str, str]()
+    shown = (NO_VALUE if _is_missing(value) else _value_text(value) for value in values)
+    return [names.setdefault(name, name) for name in shown]
+
+
+def _value_text(value: Any) -> str:
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+    return text.encode("utf-8", "replace").decode()
 
 
 def _text_column(table: SourceTable, source: str) -> pd.Series:
@@ -77,7 +183,7 @@ def _text_column(table: SourceTable, source: str) -> pd.Series:
         if value is None or value is pd.NA or (isinstance(value, float) and pd.isna(value)):
             texts.append("")
         elif isinstance(value, str):
-            if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            if not value.isascii() and _HALF_CHARACTER.search(value):
                 raise InputError(f"{table.place(row)}: column {source!r} holds half a character (a lone surrogate)")
             texts.append(value)
         else:
@@ -91,8 +197,6 @@ def _text_column(table: SourceTable, source: str) -> pd.Series:
 
 
 def _label(table: SourceTable, row: int, value: Any, mapping: LabelMapping) -> str | None:
-    if value is None or value is pd.NA or (isinstance(value, float) and pd.isna(value)) or str(value).strip() == "":
-        raise InputError(f"{table.place(row)}: the label is missing")
     if not isinstance(value, str | int | float) and not isinstance(value, np.generic):
         raise InputError(f"{table.place(row)}: the label is {value!r}; expected a name or a number")
     try:

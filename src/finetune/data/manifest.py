@@ -3,11 +3,12 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
+from finetune.data.checks.finding import Finding
 from finetune.errors import InputError
 from finetune.files import read_json, write_json
 
@@ -18,7 +19,9 @@ LABEL = "label"
 SEEN_IN_TRAIN = "seen_in_train"
 """Column of the test rows: "no", "exact" when the same texts occur in train, "normalised" when they do but for case,
 punctuation and spaces."""
-FORMAT = 2
+SLICE_PREFIX = "slice:"
+"""Columns of the test rows that hold values of the source's columns, to slice by."""
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,12 @@ class SplitSummary:
     nearly_seen_in_train: int = 0
     """Further rows whose texts do but for case, punctuation and spaces."""
     tokens_mean: float | None = None
-    """Mean length in tokens after truncation; None for the test split, which is handed on as text."""
+    """Mean length in tokens after truncation."""
     truncated_share: float | None = None
-    """Share of rows that were cut to `max_length`."""
+    """Share of rows that were cut to `max_length`; the test split's are cut when a model is asked."""
+    token_lengths: Mapping[str, int] = field(default_factory=dict)
+    """Rows by length in tokens before truncation: the greatest length of a bin, a power of two → rows."""
+    tokens_longest: int | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,14 @@ class DatasetManifest:
     source: str
     label_mapping: str
     seed: int
+    findings: tuple[Finding, ...] = ()
+    """What the data checks found, in the order in which they looked."""
+    repairs: tuple[str, ...] = ()
+    """What was undone in the texts."""
+    slice_columns: tuple[str, ...] = ()
+    """Columns of the source whose values the test rows keep."""
+    slices_sha256: str | None = None
+    """Digest of these values, row by row; None without such columns."""
     format: int = FORMAT
 
 
@@ -80,10 +94,19 @@ def read_manifest(folder: Path) -> DatasetManifest:
         raise InputError(f"{path}: format {value.get('format')!r}; expected {FORMAT}: run prep again")
     try:
         splits = {name: SplitSummary(**summary) for name, summary in value.pop("splits").items()}
-        value["text_columns"], value["labels"] = tuple(value["text_columns"]), tuple(value["labels"])
+        for name in ("text_columns", "labels", "repairs", "slice_columns"):
+            value[name] = tuple(value[name])
+        value["findings"] = tuple(
+            Finding(**{**finding, "examples": tuple(finding["examples"])}) for finding in value["findings"]
+        )
         return DatasetManifest(splits=splits, **value)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: {error}; expected the manifest that prep writes") from None
+
+
+def slice_column(source: str) -> str:
+    """Return the name under which test rows keep a column of the source."""
+    return f"{SLICE_PREFIX}{source}"
 
 
 def examples_sha256(frame: pd.DataFrame) -> str:
@@ -92,7 +115,17 @@ def examples_sha256(frame: pd.DataFrame) -> str:
     It depends on texts and labels alone, not on a file format, a tokenizer or other splits, so equal rows have equal
     digests anywhere.
     """
+    return _sha256(frame[[*frame.columns[: frame.columns.get_loc(LABEL)], LABEL]])
+
+
+def slices_sha256(frame: pd.DataFrame) -> str | None:
+    """Return a digest of the columns to slice by, likewise; None when there is none."""
+    columns = [column for column in frame.columns if column.startswith(SLICE_PREFIX)]
+    return _sha256(frame[columns]) if columns else None
+
+
+def _sha256(frame: pd.DataFrame) -> str:
     digest = hashlib.sha256()
-    for row in frame.drop(columns=SEEN_IN_TRAIN, errors="ignore").itertuples(index=False):
+    for row in frame.itertuples(index=False, name=None):
         digest.update(json.dumps(list(row), ensure_ascii=False).encode() + b"\n")
     return digest.hexdigest()

@@ -1,15 +1,20 @@
-"""The whole of prep: source → examples → splits → tokens → folder with manifest."""
+"""The whole of prep: source → examples → checks → splits → tokens → folder with manifest."""
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from finetune.checkpoints import resolve_checkpoint
-from finetune.data.columns import Examples, select_examples
-from finetune.data.labels import parse_label_mapping
+from finetune.data.checks.copies import GROUP
+from finetune.data.checks.finding import Finding
+from finetune.data.checks.policy import DEFAULT_CHECKS, DataChecks
+from finetune.data.checks.splits import check_lengths, check_rows, check_splits
+from finetune.data.columns import select_examples
+from finetune.data.examples import Examples
+from finetune.data.labels import LabelMapping, parse_label_mapping
 from finetune.data.manifest import (
     LABEL,
     SEEN_IN_TRAIN,
@@ -17,19 +22,22 @@ from finetune.data.manifest import (
     DatasetManifest,
     SplitSummary,
     examples_sha256,
+    slices_sha256,
     write_manifest,
 )
 from finetune.data.sources import HubDataset, read_hub, read_path
 from finetune.data.splits import check_labels, complete_splits, mark_seen_in_train
 from finetune.data.tokenise import (
+    TokenCounter,
+    TokenLengths,
+    count_tokens,
     load_tokenizer,
-    mean_length,
     resolve_max_length,
     tokenise,
     tokenizer_sha256,
     write_arrow,
 )
-from finetune.tasks import task_named
+from finetune.tasks import Task, task_named
 
 LOGGER = logging.getLogger(__name__)
 
@@ -49,6 +57,11 @@ class PrepareRequest:
     validation_share: float
     test_share: float
     seed: int
+    checks: DataChecks = DEFAULT_CHECKS
+    repairs: tuple[str, ...] = ()
+    slice_columns: tuple[str, ...] = ()
+    """Columns of the source to slice the test rows by."""
+    group_column: str | None = None
 
 
 def prepare(request: PrepareRequest, folder: Path) -> DatasetManifest:
@@ -64,12 +77,14 @@ def prepare(request: PrepareRequest, folder: Path) -> DatasetManifest:
 
     task = task_named(request.task)
     mapping = parse_label_mapping(request.label_mapping)
-    columns = {name: request.source_columns[name] for name in task.text_columns}
-    tables = read_hub(request.source) if isinstance(request.source, HubDataset) else read_path(request.source)
-    given = {split: select_examples(table, columns, request.label_column, mapping) for split, table in tables.items()}
+    given, findings = _select(request, task, mapping)
     splits = complete_splits(given, request.validation_share, request.test_share, request.seed)
+    splits, keys, found = check_splits(splits, task.text_columns, request.checks, request.group_column)
+    findings += found
     labels = check_labels(splits)
-    seen = mark_seen_in_train(splits, task.text_columns)
+    seen = {
+        split: mark_seen_in_train(keys[split], keys["train"], splits[split], split) for split in ("validation", "test")
+    }
     checkpoint = resolve_checkpoint(request.checkpoint)
     tokenizer = load_tokenizer(checkpoint.folder)
     config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
@@ -77,13 +92,17 @@ def prepare(request: PrepareRequest, folder: Path) -> DatasetManifest:
 
     folder.mkdir(parents=True, exist_ok=True)
     summaries = {}
-    for split in ("train", "validation"):
-        table, truncated = tokenise(splits[split].frame, task.text_columns, labels, tokenizer, max_length)
-        write_arrow(table, folder / f"{split}.arrow")
-        summary = _summary(splits[split], labels, seen.get(split))
-        summaries[split] = replace(summary, tokens_mean=mean_length(table), truncated_share=truncated)
-    splits["test"].frame.assign(**{SEEN_IN_TRAIN: seen["test"]}).to_parquet(folder / TEST_FILE, index=False)
-    summaries["test"] = _summary(splits["test"], labels, seen["test"])
+    for split, examples in splits.items():
+        counter = TokenCounter(tokenizer, max_length)
+        if split == "test":
+            count_tokens(examples.frame, task.text_columns, counter)
+            test = examples.frame.drop(columns=GROUP, errors="ignore").assign(**{SEEN_IN_TRAIN: seen["test"]})
+            test.to_parquet(folder / TEST_FILE, index=False)
+        else:
+            write_arrow(tokenise(examples.frame, task.text_columns, labels, counter), folder / f"{split}.arrow")
+        lengths = counter.counted()
+        summaries[split] = _summary(examples, labels, seen.get(split), lengths)
+        findings += check_lengths(split, examples, lengths, max_length, request.checks)
     manifest = DatasetManifest(
         task=task.name,
         text_columns=task.text_columns,
@@ -95,19 +114,53 @@ def prepare(request: PrepareRequest, folder: Path) -> DatasetManifest:
         source=request.source.name,
         label_mapping=request.label_mapping,
         seed=request.seed,
+        findings=tuple(findings),
+        repairs=request.repairs,
+        slice_columns=request.slice_columns,
+        slices_sha256=slices_sha256(test),
     )
     write_manifest(folder, manifest)
     for split, summary in summaries.items():
         counts = ", ".join(f"{label} {count}" for label, count in summary.labels.items())
         dropped = "".join(f"; left out {count}: {reason}" for reason, count in summary.dropped.items())
         LOGGER.info("%s: %d rows (%s)%s", split, summary.rows, counts, dropped)
-        if summary.seen_in_train or summary.nearly_seen_in_train:
-            message = "%s: the texts of %d rows occur in train too, those of %d more but for case and punctuation"
-            LOGGER.warning(message, split, summary.seen_in_train, summary.nearly_seen_in_train)
     return manifest
 
 
-def _summary(examples: Examples, labels: tuple[str, ...], seen: pd.Series | None) -> SplitSummary:
+def _select(request: PrepareRequest, task: Task, mapping: LabelMapping) -> tuple[dict[str, Examples], list[Finding]]:
+    """Read the source and check each of its splits by itself."""
+    columns = {name: request.source_columns[name] for name in task.text_columns}
+    group = [] if request.group_column is None else [request.group_column]
+    wanted = {*columns.values(), request.label_column, *request.slice_columns, *group}
+    source = request.source
+    tables = read_hub(source, wanted) if isinstance(source, HubDataset) else read_path(source, wanted)
+    given, findings = {}, list[Finding]()
+    for split in list(tables):
+        # Popped, so that the rows as they were read need not stay in memory beside those that are kept.
+        examples, found = select_examples(
+            tables.pop(split),
+            columns,
+            request.label_column,
+            mapping,
+            split,
+            request.checks,
+            request.repairs,
+            request.slice_columns,
+            request.group_column,
+        )
+        findings += found
+        if examples.frame.empty:
+            LOGGER.warning("%s: no row has a label; the split is not used", examples.origin)
+            continue
+        examples, found = check_rows(split, examples, task.text_columns, request.checks)
+        findings += found
+        given[split] = examples
+    return given, findings
+
+
+def _summary(
+    examples: Examples, labels: tuple[str, ...], seen: pd.Series | None, lengths: TokenLengths
+) -> SplitSummary:
     counts = examples.frame[LABEL].value_counts()
     return SplitSummary(
         origin=Path(examples.origin).name,
@@ -117,4 +170,8 @@ def _summary(examples: Examples, labels: tuple[str, ...], seen: pd.Series | None
         sha256=examples_sha256(examples.frame),
         seen_in_train=0 if seen is None else int((seen == "exact").sum()),
         nearly_seen_in_train=0 if seen is None else int((seen == "normalised").sum()),
+        tokens_mean=lengths.mean,
+        truncated_share=lengths.truncated_share,
+        token_lengths=dict(lengths.histogram),
+        tokens_longest=lengths.longest,
     )

@@ -8,7 +8,7 @@ import gzip
 import json
 import logging
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +31,13 @@ class SourceTable:
     frame: pd.DataFrame
     first_line: int | None
     """Line of row 0 in the file, where a row is a line; None for formats without lines."""
+    all_columns: tuple[str, ...] | None = None
+    """The source's columns, when not all of them were read."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The source's columns."""
+        return tuple(map(str, self.frame.columns)) if self.all_columns is None else self.all_columns
 
     def place(self, row: int) -> str:
         """Return "file:line" or "file: row n" (counted from 1) for a row's index."""
@@ -48,12 +55,16 @@ class HubDataset:
     revision: str | None = None
 
 
-def read_path(path: Path) -> dict[str, SourceTable]:
+Reader = Callable[[Path, Collection[str] | None], SourceTable]
+
+
+def read_path(path: Path, wanted: Collection[str] | None = None) -> dict[str, SourceTable]:
     """Read a file, a folder of split files, or a folder written by `datasets`' `save_to_disk`.
 
     Args:
         path: a file becomes the split "train"; a folder is searched for <split>.<format>, where split is train,
             validation (valid, val, dev) or test.
+        wanted: the columns to keep in memory, of those that are there; all when None.
 
     Returns:
         The tables by split name; "train" is always there.
@@ -62,11 +73,11 @@ def read_path(path: Path) -> dict[str, SourceTable]:
         InputError: nothing readable there, two files for one split, or a broken file (with its line).
     """
     if path.is_file():
-        return {"train": _read_file(path)}
+        return {"train": _read_file(path, wanted)}
     if not path.is_dir():
         raise InputError(f"--data {path}: no such file or folder")
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
-        return _read_datasets_folder(path)
+        return _read_datasets_folder(path, wanted)
     files = sorted(entry for entry in path.iterdir() if entry.is_file() and _reader_of(entry) is not None)
     tables: dict[str, SourceTable] = {}
     unnamed: list[str] = []
@@ -77,9 +88,9 @@ def read_path(path: Path) -> dict[str, SourceTable]:
             continue
         if split in tables:
             raise InputError(f"{file}: a second file for the split {split!r}; the first is {tables[split].origin}")
-        tables[split] = _read_file(file)
+        tables[split] = _read_file(file, wanted)
     if not tables and len(files) == 1:
-        return {"train": _read_file(files[0])}
+        return {"train": _read_file(files[0], wanted)}
     if "train" not in tables:
         found = ", ".join(file.name for file in files) or "no data file"
         raise InputError(
@@ -90,7 +101,7 @@ def read_path(path: Path) -> dict[str, SourceTable]:
     return tables
 
 
-def read_hub(hub: HubDataset) -> dict[str, SourceTable]:
+def read_hub(hub: HubDataset, wanted: Collection[str] | None = None) -> dict[str, SourceTable]:
     """Read a data set from the hub with `datasets.load_dataset`, which runs no code of the data set's.
 
     Raises:
@@ -104,10 +115,10 @@ def read_hub(hub: HubDataset) -> dict[str, SourceTable]:
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError, httpx2.TransportError) as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"--hub_dataset {hub.name}: cannot be loaded: {first_line}") from None
-    return _from_dataset_dict(loaded, hub.name)
+    return _from_dataset_dict(loaded, hub.name, wanted)
 
 
-def _read_datasets_folder(path: Path) -> dict[str, SourceTable]:
+def _read_datasets_folder(path: Path, wanted: Collection[str] | None) -> dict[str, SourceTable]:
     import datasets
 
     try:
@@ -116,40 +127,44 @@ def _read_datasets_folder(path: Path) -> dict[str, SourceTable]:
         raise InputError(f"--data {path}: not readable as a `datasets` folder: {error}") from None
     if isinstance(loaded, datasets.Dataset):
         loaded = datasets.DatasetDict({"train": loaded})
-    return _from_dataset_dict(loaded, str(path))
+    return _from_dataset_dict(loaded, str(path), wanted)
 
 
-def _from_dataset_dict(loaded: Any, origin: str) -> dict[str, SourceTable]:
+def _from_dataset_dict(loaded: Any, origin: str, wanted: Collection[str] | None) -> dict[str, SourceTable]:
     tables = {}
     for name, split in loaded.items():
         if (known := _ALIASES.get(name)) is None:
             continue
-        frame = split.to_pandas()
+        names = list(split.column_names)
+        frame = split.select_columns(_kept(names, wanted)).to_pandas()
         for column, feature in split.features.items():
-            if type(feature).__name__ == "ClassLabel":
+            if column in frame and type(feature).__name__ == "ClassLabel":
                 # An unlabelled row of a hub data set carries -1.
                 frame[column] = [feature.int2str(int(value)) if value >= 0 else None for value in frame[column]]
-        tables[known] = SourceTable(f"{origin}[{name}]", frame, None)
+        tables[known] = SourceTable(f"{origin}[{name}]", frame, None, tuple(names))
     if "train" not in tables:
         raise InputError(f"{origin}: found the splits {', '.join(loaded)}; expected train")
     return tables
 
 
-def _read_file(path: Path) -> SourceTable:
+def _kept(names: Sequence[str], wanted: Collection[str] | None) -> list[str]:
+    return [name for name in names if wanted is None or name in wanted]
+
+
+def _read_file(path: Path, wanted: Collection[str] | None) -> SourceTable:
     reader = _reader_of(path)
     if reader is None:
         raise InputError(f"{path}: unknown format; expected {_suffix_list()}")
     try:
-        return reader(path)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}:{_line_of_byte(path, error)}: not UTF-8: {error.reason}") from None
+        return reader(path, wanted)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{path}: broken gzip file: {error}") from None
 
 
-def _read_jsonl(path: Path) -> SourceTable:
-    rows: list[Mapping[str, Any]] = []
-    empty_line = None
+def _read_jsonl(path: Path, wanted: Collection[str] | None) -> SourceTable:
+    columns: dict[str, list[Any]] = {}
+    names: dict[str, None] = {}
+    empty_line, rows = None, 0
     with _open(path) as stream:
         for line_number, raw in enumerate(stream, start=1):
             if empty_line is not None:
@@ -161,25 +176,33 @@ def _read_jsonl(path: Path) -> SourceTable:
             try:
                 row = json.loads(raw)
             except json.JSONDecodeError as error:
+                if _is_undecoded(raw):
+                    raise InputError(f"{path}:{line_number}: not UTF-8") from None
                 raise InputError(f"{path}:{line_number}: not JSON: {error.msg} at column {error.colno}") from None
             if not isinstance(row, dict):
                 raise InputError(f"{path}:{line_number}: found a {type(row).__name__}; expected a JSON object")
-            rows.append(row)
-    return SourceTable(str(path), pd.DataFrame.from_records(rows), 1)
+            names |= dict.fromkeys(row)
+            for name in _kept(list(row), wanted):
+                column = columns.setdefault(name, [])
+                column.extend([None] * (rows - len(column)))
+                column.append(row[name])
+            rows += 1
+    for column in columns.values():
+        column.extend([None] * (rows - len(column)))
+    return SourceTable(str(path), pd.DataFrame(columns, index=range(rows)), 1, tuple(names))
 
 
-def _read_csv(path: Path) -> SourceTable:
-    return _read_delimited(path, delimiter=",", quoting=csv.QUOTE_MINIMAL)
+def _read_csv(path: Path, wanted: Collection[str] | None) -> SourceTable:
+    return _read_delimited(path, wanted, delimiter=",", quoting=csv.QUOTE_MINIMAL)
 
 
-def _read_tsv(path: Path) -> SourceTable:
+def _read_tsv(path: Path, wanted: Collection[str] | None) -> SourceTable:
     # GLUE's tab-separated files hold bare quotation marks: a quote there is a character of the text.
-    return _read_delimited(path, delimiter="\t", quoting=csv.QUOTE_NONE)
+    return _read_delimited(path, wanted, delimiter="\t", quoting=csv.QUOTE_NONE)
 
 
-def _read_delimited(path: Path, delimiter: str, quoting: Literal[0, 3]) -> SourceTable:
-    rows: list[list[str]] = []
-    empty_line = None
+def _read_delimited(path: Path, wanted: Collection[str] | None, delimiter: str, quoting: Literal[0, 3]) -> SourceTable:
+    empty_line, rows = None, 0
     with _open(path, newline="") as stream:
         reader = csv.reader(stream, delimiter=delimiter, quoting=quoting, strict=True)
         try:
@@ -188,6 +211,10 @@ def _read_delimited(path: Path, delimiter: str, quoting: Literal[0, 3]) -> Sourc
                 raise InputError(f"{path}: empty file; expected a header line")
             if len(set(header)) != len(header):
                 raise InputError(f"{path}:1: a column is named twice: {', '.join(header)}")
+            if _is_undecoded("".join(header)):
+                raise InputError(f"{path}:1: not UTF-8")
+            columns: dict[str, list[str]] = {name: [] for name in _kept(header, wanted)}
+            places = [(columns[name], header.index(name)) for name in columns]
             for row in reader:
                 if empty_line is not None:
                     raise InputError(f"{path}:{empty_line}: empty line; expected {len(header)} fields")
@@ -198,23 +225,28 @@ def _read_delimited(path: Path, delimiter: str, quoting: Literal[0, 3]) -> Sourc
                     raise InputError(
                         f"{path}:{reader.line_num}: found {len(row)} fields; expected {len(header)}, as in the header"
                     )
-                rows.append(row)
+                for column, place in places:
+                    column.append(row[place])
+                rows += 1
         except csv.Error as error:
             raise InputError(f"{path}:{reader.line_num}: {error}") from None
-    has_line_breaks = reader.line_num - (empty_line is not None) != len(rows) + 1
-    return SourceTable(str(path), pd.DataFrame(rows, columns=header), None if has_line_breaks else 2)
+    has_line_breaks = reader.line_num - (empty_line is not None) != rows + 1
+    frame = pd.DataFrame(columns, index=range(rows), dtype=object)
+    return SourceTable(str(path), frame, None if has_line_breaks else 2, tuple(header))
 
 
-def _read_parquet(path: Path) -> SourceTable:
+def _read_parquet(path: Path, wanted: Collection[str] | None) -> SourceTable:
     import pyarrow.lib
+    import pyarrow.parquet
 
     try:
-        return SourceTable(str(path), pd.read_parquet(path), None)
+        names = pyarrow.parquet.read_schema(path).names
+        return SourceTable(str(path), pd.read_parquet(path, columns=_kept(names, wanted)), None, tuple(names))
     except (pyarrow.lib.ArrowInvalid, OSError) as error:
         raise InputError(f"{path}: not readable as parquet: {error}") from None
 
 
-def _readers() -> dict[str, Callable[[Path], SourceTable]]:
+def _readers() -> dict[str, Reader]:
     return {
         ".csv": _read_csv,
         ".tsv": _read_tsv,
@@ -226,7 +258,7 @@ def _readers() -> dict[str, Callable[[Path], SourceTable]]:
     }
 
 
-def _reader_of(path: Path) -> Callable[[Path], SourceTable] | None:
+def _reader_of(path: Path) -> Reader | None:
     return next((reader for suffix, reader in _readers().items() if path.name.lower().endswith(suffix)), None)
 
 
@@ -235,17 +267,11 @@ def _suffix_list() -> str:
 
 
 def _open(path: Path, newline: str | None = None) -> Any:
+    """Open a text; bytes that are no UTF-8 become half characters, so that a check can name their rows."""
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline=newline)
-    return path.open(encoding="utf-8-sig", newline=newline)
+        return gzip.open(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline=newline)
+    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline)
 
 
-def _line_of_byte(path: Path, error: UnicodeDecodeError) -> int:
-    opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return number
-    raise error
+def _is_undecoded(text: str) -> bool:
+    return not text.isascii() and any("\udc80" <= character <= "\udcff" for character in text)

@@ -1,13 +1,13 @@
 """Given splits are kept; missing ones are cut from train, stratified and seeded."""
 
-import re
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from finetune.data.columns import Examples
+from finetune.data.checks.copies import TextKeys, leaks
+from finetune.data.examples import Examples
 from finetune.data.manifest import LABEL
 from finetune.errors import InputError
 
@@ -57,41 +57,19 @@ def check_labels(splits: Mapping[str, Examples]) -> tuple[str, ...]:
     return labels
 
 
-def mark_seen_in_train(splits: Mapping[str, Examples], text_columns: Sequence[str]) -> dict[str, pd.Series]:
-    """Mark the rows of validation and test whose texts occur in train.
+def mark_seen_in_train(split: TextKeys, train: TextKeys, examples: Examples, name: str) -> pd.Series:
+    """Mark the rows of validation or test whose texts occur in train.
 
     Returns:
-        A mark per row and split: "exact", "normalised" (the same but for case, punctuation and spaces) or "no".
+        A mark per row: "exact", "normalised" (the same but for case, punctuation and spaces) or "no".
 
     Raises:
-        InputError: all of a split's rows occur in train: nothing would be measured but memory.
+        InputError: all of the split's rows occur in train: nothing would be measured but memory.
     """
-    exact = set(_texts(splits["train"], text_columns))
-    normalised = {tuple(map(normalise, texts)) for texts in exact}
-    marks = {}
-    for split in ("validation", "test"):
-        examples = splits[split]
-        found = [
-            "exact" if texts in exact else "normalised" if tuple(map(normalise, texts)) in normalised else "no"
-            for texts in _texts(examples, text_columns)
-        ]
-        if "no" not in found:
-            raise InputError(f"{examples.origin}: all {len(found)} rows of the {split} split occur in train")
-        marks[split] = pd.Series(found, index=examples.frame.index)
-    return marks
-
-
-def normalise(text: str) -> str:
-    """Return a text without what copies of it differ in: case, punctuation, spaces and forms of one character.
-
-    A text of punctuation alone stays as it is.
-    """
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(re.sub(r"[\W_]+", " ", folded).split()) or text
-
-
-def _texts(examples: Examples, text_columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    yield from examples.frame[list(text_columns)].itertuples(index=False, name=None)
+    exact, normalised = (problem.mask for problem in leaks(split, train))
+    if (exact | normalised).all():
+        raise InputError(f"{examples.origin}: all {len(exact)} rows of the {name} split occur in train")
+    return pd.Series(np.select([exact, normalised], ["exact", "normalised"], "no"), index=examples.frame.index)
 
 
 def _cut(frame: pd.DataFrame, rows: int, origin: str, split: str, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -102,4 +80,4 @@ def _cut(frame: pd.DataFrame, rows: int, origin: str, split: str, seed: int) -> 
             f"({counts.idxmin()!r}) with {counts.min()} rows; give a {split} split or more rows"
         )
     rest, cut = train_test_split(frame, test_size=rows, random_state=seed, stratify=frame[LABEL])
-    return rest.sort_index().reset_index(drop=True), cut.sort_index().reset_index(drop=True)
+    return rest.sort_index(), cut.sort_index()

@@ -14,7 +14,7 @@ from finetune.verdict import CHALLENGER
 
 MOST_CHARACTERS = 60_000
 """GitHub takes 65,536 in a comment; whoever posts it may want to add a line."""
-_MOST_CHECKS, _MOST_LABELS, _MOST_SLICES, _MOST_ERRORS = 20, 40, 8, 5
+_MOST_CHECKS, _MOST_LABELS, _MOST_SLICES, _MOST_ERRORS, _MOST_FINDINGS = 20, 40, 8, 5, 20
 _SPECIAL = re.compile(r"[!-/:-@\[-`{-~]")
 _LINK_MAKERS = "@#"
 """Would notify people and link issues, even when escaped: a zero-width space after them prevents it."""
@@ -56,7 +56,8 @@ def _starts_word(match: re.Match[str]) -> bool:
 
 
 def _sections(facts: Facts) -> Iterator[str]:
-    yield from (_verdict(facts), _figures(facts), _labels(facts), _slices(facts), _errors(facts), _rest(facts))
+    yield from (_verdict(facts), _figures(facts), _labels(facts), _slices(facts), _errors(facts))
+    yield from (_data(facts), _rest(facts))
 
 
 def _verdict(facts: Facts) -> str:
@@ -154,6 +155,17 @@ def _errors(facts: Facts) -> str:
     return "\n".join(
         ["", "### Most confident errors", "", _table(["text", "true label", "answer", "probability"], rows), ""]
     )
+
+
+def _data(facts: Facts) -> str:
+    findings = facts.manifest.findings
+    rows = [
+        [found.check, found.split, escaped(found.detail, 120), f"{found.rows:,}", found.action]
+        for found in findings[:_MOST_FINDINGS]
+    ]
+    said = _table(["check", "split", "found", "rows", "then"], rows) if rows else "Nothing odd was found."
+    more = f"\nand {len(findings) - _MOST_FINDINGS} findings more\n" if len(findings) > _MOST_FINDINGS else ""
+    return "\n".join(["", "### Data checks", "", said, more])
 
 
 def _rest(facts: Facts) -> str:

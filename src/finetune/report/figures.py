@@ -10,6 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from finetune.data.manifest import DatasetManifest
 from finetune.report.analysis import Curve, Reliability, SliceRow, number
 from finetune.report.facts import Sweep
 from finetune.report.svg import BAD, CHALLENGER, CHAMPION, INK, LINE, MUTED, Drawing, draw, short
@@ -246,6 +247,30 @@ def parameter_importance(shares: dict[str, float]) -> Drawing:
 
     description = "; ".join(f"{name} {share:.0%}" for name, share in shares.items())
     return draw("importance", "Importance of the varied parameters", description, _SQUARE, plot)
+
+
+def token_lengths(manifest: DatasetManifest) -> Drawing | None:
+    """Draw the splits' shares of rows by length in tokens; None when they were not counted."""
+    counted = {name: split for name, split in manifest.splits.items() if split.token_lengths}
+    if not counted:
+        return None
+    bins = sorted({int(most) for split in counted.values() for most in split.token_lengths})
+    colours = {"train": MUTED, "validation": CHAMPION, "test": CHALLENGER}
+
+    def plot(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        width = 0.8 / len(counted)
+        for place, (name, split) in enumerate(counted.items()):
+            shares = [split.token_lengths.get(str(most), 0) / split.rows for most in bins]
+            places = [i - 0.4 + width * (place + 0.5) for i in range(len(bins))]
+            axes.bar(places, shares, width * 0.92, color=colours[name], linewidth=0, label=name)
+        axes.set_xticks(range(len(bins)), [f"≤ {most:,}" for most in bins])
+        axes.set(xlabel=f"tokens; rows are cut at {manifest.max_length:,}", ylabel="share of the split's rows")
+        axes.grid(visible=False, axis="x")
+        axes.legend(loc="best")
+
+    longest = "; ".join(f"{name}: the longest has {split.tokens_longest:,}" for name, split in counted.items())
+    return draw("token-lengths", "Rows by length in tokens", longest, _SQUARE, plot)
 
 
 def losses(sweep: Sweep) -> Drawing | None:

@@ -144,6 +144,7 @@ def _context(facts: Facts) -> dict[str, Any]:
         "wrong": int((models[CHALLENGER].predicted != facts.true).sum()),
         "whole_characters": _WHOLE,
         "cut_characters": _CUT,
+        "length_figure": figures.token_lengths(facts.manifest),
         "training_rows": training_rows(facts.training or {}),
         "training_arguments": training_arguments(facts.training or {}),
         **_sweep(facts),

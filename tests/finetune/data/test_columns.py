@@ -13,7 +13,8 @@ def table(**columns: list) -> SourceTable:
 
 def select(source: SourceTable, mapping: str = "as-is", pair: bool = False):
     columns = {"text": "body", "text_pair": "title"} if pair else {"text": "body"}
-    return select_examples(source, columns, "stars", parse_label_mapping(mapping))
+    examples, _ = select_examples(source, columns, "stars", parse_label_mapping(mapping))
+    return examples
 
 
 def test_columns_take_the_tasks_names_in_its_order() -> None:

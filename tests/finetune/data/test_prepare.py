@@ -4,12 +4,13 @@ from pathlib import Path
 
 import datasets
 import pandas as pd
+import pyarrow as pa
 import pytest
 from support import write_csv
 
 from finetune.data.manifest import examples_sha256, read_manifest
 from finetune.data.prepare import PrepareRequest, prepare
-from finetune.data.tokenise import load_tokenizer, resolve_max_length, tokenise
+from finetune.data.tokenise import TokenCounter, TokenLengths, load_tokenizer, resolve_max_length, tokenise
 from finetune.errors import InputError
 
 
@@ -64,9 +65,10 @@ def test_pairs_are_tokenised_together(prepare_request: PrepareRequest, tmp_path:
 
 def test_truncation_is_counted_and_exact(tiny_checkpoint: Path) -> None:
     frame = pd.DataFrame({"text": ["my order", "my order is late", "the parcel"], "label": ["a", "b", "a"]})
-    table, truncated = tokenise(frame, ["text"], ["a", "b"], load_tokenizer(tiny_checkpoint), max_length=4)
+    counter = TokenCounter(load_tokenizer(tiny_checkpoint), max_length=4)
+    table = pa.Table.from_batches(tokenise(frame, ["text"], ["a", "b"], counter))
     assert table.column("length").to_pylist() == [4, 4, 4]
-    assert truncated == pytest.approx(1 / 3)
+    assert counter.counted() == TokenLengths(4.0, 6, pytest.approx(1 / 3), {"4": 2, "8": 1})
     assert table.column("labels").to_pylist() == [0, 1, 0]
 
 
@@ -92,7 +94,7 @@ def test_a_failed_prep_leaves_no_manifest(prepare_request: PrepareRequest, tmp_p
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"format": 0}, "format 0; expected 2"), ({"splits": 3}, "expected the manifest"), ({"more": 1}, "more")],
+    [({"format": 0}, "format 0; expected 3"), ({"splits": 3}, "expected the manifest"), ({"more": 1}, "more")],
 )
 def test_a_broken_manifest_is_refused(message_dataset: Path, tmp_path: Path, change: dict, message: str) -> None:
     value = json.loads((message_dataset / "dataset.json").read_text())

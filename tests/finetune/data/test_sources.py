@@ -81,10 +81,36 @@ def test_a_broken_file_is_named_with_its_line(tmp_path: Path, name: str, content
         read_path(tmp_path if content is not None else tmp_path / name)
 
 
-def test_text_that_is_not_utf8_is_named_with_its_line(tmp_path: Path) -> None:
+def test_bytes_that_are_no_utf8_are_kept_for_the_check_of_rows(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_bytes("text,label\nfine,x\nMünchen,y\n".encode("latin-1"))
-    with pytest.raises(InputError, match=r"train\.csv:3: not UTF-8"):
+    assert read_path(tmp_path)["train"].frame["text"].tolist() == ["fine", "M\udcfcnchen"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [("train.csv", "tëxt,label\na,x\n", 1), ("train.jsonl", '{"text": "a"}\n{"tëxt\n', 2)],
+)
+def test_a_file_that_is_not_utf8_where_it_matters_is_named_with_its_line(
+    tmp_path: Path, name: str, content: str, line: int
+) -> None:
+    (tmp_path / name).write_bytes(content.encode("latin-1"))
+    with pytest.raises(InputError, match=rf"{name}:{line}: not UTF-8"):
         read_path(tmp_path)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv.gz", "tsv", "parquet"])
+def test_only_what_is_wanted_is_kept_in_memory(tmp_path: Path, ending: str) -> None:
+    write_format(tmp_path / f"train.{ending}")
+    table = read_path(tmp_path, {"label", "absent"})["train"]
+    assert table.frame.to_dict(orient="records") == [{"label": "x"}, {"label": "y"}]
+    assert table.names == ("text", "label")
+
+
+def test_rows_without_a_key_hold_nothing_there(tmp_path: Path) -> None:
+    write(tmp_path / "train.jsonl", '{"a": 1}\n{"b": "x"}\n{"a": 2, "b": "y"}\n')
+    frame = read_path(tmp_path)["train"].frame
+    assert frame["b"].tolist() == [None, "x", "y"]
+    assert frame["a"].isna().tolist() == [False, True, False]
 
 
 def test_a_broken_gzip_file_is_named(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 import pandas as pd
 import pytest
 
-from finetune.data.columns import Examples
-from finetune.data.splits import check_labels, complete_splits, mark_seen_in_train, normalise
+from finetune.data.checks.copies import normalise, text_keys
+from finetune.data.examples import Examples
+from finetune.data.splits import check_labels, complete_splits, mark_seen_in_train
 from finetune.errors import InputError
 
 
@@ -64,13 +65,16 @@ def test_one_label_is_not_enough() -> None:
         check_labels({"train": examples("aa")})
 
 
+def mark(split: Examples, train: Examples) -> list[str]:
+    keys, known = (text_keys(part.frame, ["text"]) for part in (split, train))
+    return list(mark_seen_in_train(keys, known, split, "test"))
+
+
 def test_rows_that_occur_in_train_are_marked() -> None:
-    train = examples("abab", "same")
-    splits = {"train": train, "validation": examples("ab", "other"), "test": examples("ababab", "same")}
-    splits["test"].frame.loc[4, "text"] = splits["test"].frame.loc[0, "text"].upper() + " !"
-    marks = mark_seen_in_train(splits, ["text"])
-    assert list(marks["validation"]) == ["no", "no"]
-    assert list(marks["test"]) == ["exact"] * 4 + ["normalised", "no"]
+    train, test = examples("abab", "same"), examples("ababab", "same")
+    test.frame.loc[4, "text"] = test.frame.loc[0, "text"].upper() + " !"
+    assert mark(examples("ab", "other"), train) == ["no", "no"]
+    assert mark(test, train) == ["exact"] * 4 + ["normalised", "no"]
 
 
 @pytest.mark.parametrize(
@@ -95,4 +99,4 @@ def test_what_is_nothing_but_punctuation_stays_itself() -> None:
 def test_a_test_split_that_is_the_train_split_is_refused() -> None:
     train = examples("abab", "same")
     with pytest.raises(InputError, match=r"same\.csv: all 4 rows of the test split occur in train"):
-        mark_seen_in_train({"train": train, "validation": examples("ab", "other"), "test": train}, ["text"])
+        mark(train, train)

@@ -121,7 +121,17 @@ def make_facts(tmp_path: Path) -> Callable[..., Facts]:
             labels=labels,
             splits={
                 "train": SplitSummary(
-                    "train.csv", sum(train_counts.values()), train_counts, {"no label": 3}, "a" * 64, 0, 0, 17.2, 0.021
+                    "train.csv",
+                    sum(train_counts.values()),
+                    train_counts,
+                    {"no label": 3},
+                    "a" * 64,
+                    0,
+                    0,
+                    17.2,
+                    0.021,
+                    {"16": 300, "32": 303, "256": 12},
+                    201,
                 ),
                 "validation": SplitSummary("train.csv", rows, tested, {}, "b" * 64, 1, 0, 17.0, 0.0),
                 "test": SplitSummary("test.csv", rows + 4, tested, {}, "t" * 64, 3, 1),
@@ -132,6 +142,7 @@ def make_facts(tmp_path: Path) -> Callable[..., Facts]:
             source="customer_messages",
             label_mapping="as-is",
             seed=1,
+            findings=tuple(more.pop("findings", ())),
         )
         cost = {"latency_p95_ms": 8.25, "model_megabytes": 91.4}
         test_rows = TestRows("t" * 64, rows, 0, 4)

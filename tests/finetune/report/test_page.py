@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from finetune.data.checks.finding import Finding
 from finetune.report.brief import render_brief
 from finetune.report.facts import Facts
 from finetune.report.page import render_page
@@ -77,7 +78,7 @@ def test_the_figures_are_there_with_names_and_descriptions(make_facts: MakeFacts
     titles = re.findall(r'<title id="([a-z-]+)-title">', page)
     assert titles == [
         *("confusion-challenger", "confusion-champion", "roc", "precision-recall", "reliability", "slices"),
-        *("scores", "learning-rates", "importance", "losses"),
+        *("token-lengths", "scores", "learning-rates", "importance", "losses"),
     ]
     found = Page(page)
     assert found.names().count("svg") == len(titles)
@@ -167,6 +168,17 @@ def test_an_older_training_record_is_shown_as_far_as_it_goes(make_facts: MakeFac
     assert "hardware not recorded" in text
 
 
+def test_what_the_data_checks_found_is_listed(make_facts: MakeFacts) -> None:
+    finding = Finding(
+        "conflicting_labels", "train", "warn", 60, 16_000, "30 texts with <b>", ("365", "604 = train 301")
+    )
+    facts = make_facts(findings=[finding])
+    text = Page(render_page(facts)).text
+    assert "conflicting labels train 30 texts with <b> 60 0.4% kept 365, 604 = train 301" in text
+    assert "| conflicting_labels | train | 30 texts with &#60;b&#62; | 60 | warn |" in render_brief(facts)
+    assert "Nothing odd was found" in Page(render_page(make_facts())).text
+
+
 def test_a_first_model_has_no_champion_to_show(make_facts: MakeFacts) -> None:
     facts = make_facts(
         champion=None, sweep=None, no_sweep="evaluate did not run as a step of a pipeline", training=None
@@ -199,7 +211,7 @@ def test_two_labels_have_one_curve_each(make_facts: MakeFacts, champion: str | N
 def test_many_labels_stay_below_a_megabyte(make_facts: MakeFacts) -> None:
     page = render_page(make_facts(labels=tuple(f"label {i:02d}" for i in range(28)), rows=2000))
     assert len(page.encode()) < 1_000_000
-    assert Page(page).names().count("svg") == 10
+    assert Page(page).names().count("svg") == 11
 
 
 def test_a_label_without_test_rows_has_no_curve(make_facts: MakeFacts) -> None:

@@ -1,0 +1,1 @@
+"""What can be wrong with rows of texts and labels, and what prep does about it."""
