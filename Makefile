@@ -85,8 +85,9 @@ bench-router: setup ## Measure what the endpoints' router adds to a request
 soak: setup ## Roll out 32 models, good and bad, under a constant load
 	$(BIN)/python benchmarks/soak.py --rollouts 32 --plot docs/images/soak.png
 
-chaos: setup ## Kill amlocal and its steps at a hundred random points
+chaos: setup ## Kill amlocal and its steps at a hundred random points; fail every request of a rollout
 	AMLOCAL_CHAOS_ROUNDS=100 $(BIN)/pytest --timeout 3600 tests/amlocal/run/test_chaos.py
+	ROLLOUT_EVERY_REQUEST=1 $(BIN)/pytest --timeout 3600 tests/components/deploy/test_every_request.py
 
 mutants: setup ## Plant bugs into the gate and see that the tests notice each
 	$(BIN)/python benchmarks/mutants.py

@@ -25,9 +25,7 @@ def test_a_second_rollout_refuses_and_touches_nothing(roll_out: Any, model: str)
     workspace = half_way(roll_out)
     workspace.jobs = {"first": "Running"}
     workspace.calls.clear()
-    with pytest.raises(
-        InputError, match=r"another rollout has it \(job first, until 2026-11-20 01:00:.*--lock"
-    ):
+    with pytest.raises(InputError, match=r"another rollout has it \(job first, until 2026-11-20 01:00:.*--lock"):
         roll_out(workspace, model, job="second")
     assert workspace.live == {"m:1": 50, "m:2": 50}
     assert {call.split()[0] for call in workspace.calls} == {"get", "list"}
@@ -126,9 +124,7 @@ def test_a_failure_after_another_took_over_undoes_nothing(roll_out: Any) -> None
 def test_tags_that_someone_edited_are_said(roll_out: Any) -> None:
     workspace = half_way(roll_out)
     del workspace.endpoint["tags"]["rollout_incumbent"]
-    with pytest.raises(
-        InputError, match=r"endpoint messages: its tags .* cannot be read .*'rollout_incumbent'"
-    ):
+    with pytest.raises(InputError, match=r"endpoint messages: its tags .* cannot be read .*'rollout_incumbent'"):
         roll_out(workspace, take_over=True)
     workspace.endpoint["tags"] = {"rollout_lock_owner": "x", "rollout_lock_job": "y", "rollout_lock_until": "soon"}
     with pytest.raises(InputError, match="cannot be read"):
