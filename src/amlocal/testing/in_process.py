@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from amlocal.testing.environment import point_clients
 from amlocal.testing.faults import BLOB, Answer, Call, Faults
 from amlocal.testing.holds import CURRENT_CALL, Holds
 from amlocal.testing.jobs import ScriptedJobs
@@ -122,8 +123,7 @@ def in_process(home: Path) -> Iterator[InProcessWorkspace]:
 
         wire = Wire(faults, PARTIES, perform, refuse_others=True, longest_wait=NO_TIME)
         try:
-            for name, value in environment.items():
-                patch.setenv(name, value)
+            point_clients(patch, environment)
             with intercepted(wire):
                 yield InProcessWorkspace(layout.home, faults, scripts, holds, jobs, environment)
         finally:

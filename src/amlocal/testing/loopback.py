@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from amlocal.testing.environment import point_clients
 from amlocal.testing.faults import BLOB, Faults
 from amlocal.testing.in_process import make_client
 from amlocal.testing.transports import Wire, intercepted
@@ -44,8 +45,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkspaceCon
 @pytest.fixture
 def client_environment(workspace: WorkspaceConnection, monkeypatch: pytest.MonkeyPatch) -> WorkspaceConnection:
     """Point the unmodified Azure and MLflow clients of this process to the workspace while a test runs."""
-    for name, value in workspace.client_environment().items():
-        monkeypatch.setenv(name, value)
+    point_clients(monkeypatch, workspace.client_environment())
     return workspace
 
 

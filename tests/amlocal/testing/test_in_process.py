@@ -1,5 +1,6 @@
 """The workspace in this process: the real client, answers that the test gives, faults at any call."""
 
+import os
 import socket
 import subprocess
 import time
@@ -56,6 +57,15 @@ def test_it_starts_fast_without_sockets_and_processes(tmp_path: Path, monkeypatc
         workspace.client().models.create_or_update(Model(name="kept", path=str(tmp_path / "model")))
     with in_process(tmp_path / "home") as workspace:
         assert workspace.client().models.get("kept", "1").version == "1"
+
+
+def test_whoever_runs_the_tests_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_CLIENT_SECRET", "IDENTITY_ENDPOINT", "IDENTITY_HEADER"):
+        monkeypatch.setenv(name, "somebody")
+    with in_process(tmp_path) as workspace:
+        assert workspace.client().workspaces.get("local").name == "local"
+        assert {call.address for call in workspace.calls if call.matches("* identity/*")} == {"identity/msi/token"}
+    assert os.environ["AZURE_CLIENT_ID"] == "somebody"
 
 
 def test_a_rollout(in_process_client: MLClient, endpoint: str) -> None:

@@ -150,27 +150,6 @@ def test_a_failed_update_leaves_the_running_one_in_place(ml_client: MLClient, en
     assert ml_client.online_deployments.get("blue", endpoint).provisioning_state == "Succeeded"
 
 
-def test_rules_of_traffic(ml_client: MLClient, endpoint: str) -> None:
-    deploy(ml_client, endpoint, "blue")
-    with pytest.raises(HttpResponseError, match=r"traffic sums to 50 \(blue 50\); expected 0 or 100"):
-        set_traffic(ml_client, endpoint, blue=50)
-    with pytest.raises(HttpResponseError, match="60 % of traffic is mirrored to blue; expected 50 % at most"):
-        set_traffic(ml_client, endpoint, mirror={"blue": 60})
-    set_traffic(ml_client, endpoint, blue=100)
-    with pytest.raises(HttpResponseError, match="Deployment blue gets 100 % of traffic; take that away"):
-        ml_client.online_deployments.begin_delete("blue", endpoint).result()
-    set_traffic(ml_client, endpoint)
-    assert score(ml_client, endpoint).status_code == 404
-
-
-def test_references_are_checked_before_anything_runs(ml_client: MLClient, endpoint: str) -> None:
-    with pytest.raises(ResourceNotFoundError, match=f"model {MODEL}:99 does not exist"):
-        deploy(ml_client, endpoint, "blue", "99")
-    with pytest.raises(ResourceNotFoundError, match="Endpoint nowhere does not exist"):
-        deploy(ml_client, "nowhere", "blue")
-    assert list(ml_client.online_deployments.list(endpoint)) == []
-
-
 def test_keys_open_one_endpoint_until_they_are_replaced(ml_client: MLClient, endpoint: str) -> None:
     deploy(ml_client, endpoint, "blue")
     set_traffic(ml_client, endpoint, blue=100)

@@ -22,6 +22,7 @@ from azure.core.exceptions import ResourceNotFoundError
 from support import echo_deployment, score, set_traffic
 
 from amlocal.testing import ScoringRequest, in_process, make_client
+from amlocal.testing.environment import point_clients
 from amlocal.workspace.connection import WorkspaceConnection
 
 DOCS = Path(__file__).parents[3] / "docs" / "workspace.md"
@@ -83,8 +84,7 @@ def served_client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
         else:
             connection: WorkspaceConnection = request.getfixturevalue("workspace")
             patch = stack.enter_context(pytest.MonkeyPatch.context())
-            for name, value in connection.client_environment().items():
-                patch.setenv(name, value)
+            point_clients(patch, connection.client_environment())
         client = make_client()
         folder = tmp_path_factory.mktemp("served") / "model"
         folder.mkdir()
