@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from finetune.stage import parse_arguments, run_stage
 from finetune.training.arguments import TrainArguments
 from finetune.training.fit import fit
+from finetune.training.hardware_samples import hardware_sampled
 from finetune.training.interruption import EXIT_CODE, InterruptedTrainingError
 
 
@@ -23,8 +24,10 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         SystemExit: status 143 when SIGTERM ended training, after its state was saved.
     """
+    arguments = parse_arguments(TrainArguments, argv, __doc__)
     try:
-        fit(parse_arguments(TrainArguments, argv, __doc__))
+        with hardware_sampled():
+            fit(arguments)
     except InterruptedTrainingError as interruption:
         logging.getLogger(__name__).warning("%s", interruption)
         sys.exit(EXIT_CODE)

@@ -8,3 +8,9 @@ EXAMPLE_PREDICTION = "example_prediction.json"
 
 SCORE = "score"
 """The metric every trial logs: the task's primary metric on validation, oriented so that more is better."""
+
+MACHINE_TAG = "machine"
+"""MLflow tag of a trial's run: what it ran on, as a table of prices names it."""
+
+HARDWARE_METRICS = "system/"
+"""Prefix of the metrics that say what the hardware did."""
