@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from amlocal.testing.environment import point_clients
-from amlocal.testing.faults import BLOB, Answer, Call, Faults
+from amlocal.testing.faults import Answer, Call, Faults
 from amlocal.testing.holds import CURRENT_CALL, Holds
 from amlocal.testing.jobs import ScriptedJobs
 from amlocal.testing.scoring import ScoringScripts, ScriptedInstance
-from amlocal.testing.transports import Request, Wire, intercepted
+from amlocal.testing.transports import HOSTS, Request, Wire, intercepted
 from amlocal.workspace import names
 from amlocal.workspace.connection import cloud_environment
 from amlocal.workspace.layout import Layout
@@ -33,14 +33,7 @@ Run = Callable[[Coroutine[Any, Any, Any]], Any]
 SCORING_HOST = f"scoring.{names.DOMAIN}"
 NO_TIME = 0.001
 """Seconds: enough for the workspace's thread to get on."""
-PARTIES = {
-    names.MANAGEMENT_HOST: "management",
-    names.IDENTITY_HOST: "identity",
-    names.BLOB_HOST: BLOB,
-    names.ML_HOST: "discovery",
-    names.API_HOST: "api",
-    SCORING_HOST: "scoring",
-}
+PARTIES = {**HOSTS, SCORING_HOST: "scoring"}
 
 
 @dataclass(frozen=True)

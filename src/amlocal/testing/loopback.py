@@ -12,10 +12,10 @@ import psutil
 import pytest
 
 from amlocal.testing.environment import point_clients
-from amlocal.testing.faults import BLOB, Faults
+from amlocal.testing.faults import Faults
 from amlocal.testing.in_process import make_client
-from amlocal.testing.transports import Wire, intercepted
-from amlocal.workspace import lifecycle, names
+from amlocal.testing.transports import HOSTS, Wire, intercepted
+from amlocal.workspace import lifecycle
 from amlocal.workspace.connection import WorkspaceConnection
 
 if TYPE_CHECKING:
@@ -72,9 +72,7 @@ def faulty(connection: WorkspaceConnection) -> Iterator[Faults]:
         connection: The workspace.
     """
     parties = {
-        names.MANAGEMENT_HOST: "management",
-        names.IDENTITY_HOST: "identity",
-        names.BLOB_HOST: BLOB,
+        **HOSTS,
         _netloc(connection.scoring_base_url): "scoring",
         _netloc(connection.mlflow_tracking_uri): "mlflow",
     }

@@ -18,13 +18,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from amlocal.testing.faults import Answer, Call, Faults
+from amlocal.testing.faults import BLOB, Answer, Call, Faults
 from amlocal.workspace import names
 
 if TYPE_CHECKING:
     pass
 
 T = TypeVar("T")
+HOSTS = {
+    names.MANAGEMENT_HOST: "management",
+    names.IDENTITY_HOST: "identity",
+    names.BLOB_HOST: BLOB,
+    names.ML_HOST: "discovery",
+    names.API_HOST: "api",
+}
+"""How addresses of calls to the workspace's hosts begin."""
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 

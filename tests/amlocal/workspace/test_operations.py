@@ -1,6 +1,7 @@
 """Every operation of Azure's client that docs/workspace.md lists, in this process and over loopback."""
 
 import contextlib
+import functools
 import json
 import re
 import uuid
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from azure.ai.ml import MLClient, load_component
+from azure.ai.ml import MLClient, load_component, load_job
 from azure.ai.ml.entities import (
     AmlCompute,
     Data,
@@ -21,7 +22,7 @@ from azure.ai.ml.entities import (
 from azure.core.exceptions import ResourceNotFoundError
 from support import echo_deployment, score, set_traffic
 
-from amlocal.testing import ScoringRequest, in_process, make_client
+from amlocal.testing import InProcessWorkspace, ScoringRequest, in_process, make_client
 from amlocal.testing.environment import point_clients
 from amlocal.workspace.connection import WorkspaceConnection
 
@@ -33,6 +34,20 @@ environment: azureml:any:1
 code: ./code
 inputs: {count: {type: integer, default: 3}}
 command: python main.py ${{inputs.count}}
+"""
+
+
+JOB = """\
+type: pipeline
+experiment_name: exercises
+outputs: {said: {type: uri_folder}}
+jobs:
+  say:
+    type: command
+    command: echo hello > ${{outputs.said}}/hello.txt && sleep SECONDS
+    environment: {image: none}
+    compute: azureml:cpu-cluster
+    outputs: {said: "${{parent.outputs.said}}"}
 """
 
 
@@ -57,16 +72,27 @@ class Workplace:
         client: Azure's client.
         folder: A folder of its own, with `code/main.py`.
         name: A name that nothing in the workspace has yet.
+        complete_job: Lets a submitted job complete with a folder as its output `said`, where it does not by itself.
         called: The operations called so far.
     """
 
     client: MLClient
     folder: Path
     name: str
+    complete_job: Callable[[str, Path], None]
     called: set[str] = field(default_factory=set)
 
     def __getattr__(self, group: str) -> Operations:
         return Operations(group, getattr(self.client, group), self.called)
+
+
+def complete_in_name(workspace: InProcessWorkspace, name: str, folder: Path) -> None:
+    """In process, let a job complete with a folder as its output `said`."""
+    workspace.jobs.complete(name, {"said": folder})
+
+
+def leave_running(_name: str, _folder: Path) -> None:
+    """Over loopback, jobs really run."""
 
 
 def echo(request: ScoringRequest) -> object:
@@ -75,13 +101,20 @@ def echo(request: ScoringRequest) -> object:
 
 
 @pytest.fixture(scope="module", params=["in_process", "loopback"])
-def served_client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MLClient]:
-    """A client of a workspace in which the endpoint `served` has all its traffic on the deployment `blue`."""
+def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[MLClient, Callable[[str, Path], None]]]:
+    """A workspace in which the endpoint `served` has all its traffic on the deployment `blue`.
+
+    Its client, and what lets a job complete.
+    """
     with contextlib.ExitStack() as stack:
         if request.param == "in_process":
             workspace = stack.enter_context(in_process(tmp_path_factory.mktemp("workspace")))
             workspace.deployments.answer_with(echo)
+            complete_job = functools.partial(complete_in_name, workspace)
         else:
+            complete_job = leave_running
             connection: WorkspaceConnection = request.getfixturevalue("workspace")
             patch = stack.enter_context(pytest.MonkeyPatch.context())
             point_clients(patch, connection.client_environment())
@@ -93,15 +126,16 @@ def served_client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
         client.online_endpoints.begin_create_or_update(ManagedOnlineEndpoint(name="served")).result()
         client.online_deployments.begin_create_or_update(echo_deployment("served", "blue", "served:1")).result()
         set_traffic(client, "served", blue=100)
-        yield client
+        yield client, complete_job
         client.online_endpoints.begin_delete("served").result()
 
 
 @pytest.fixture
-def place(served_client: MLClient, tmp_path: Path) -> Workplace:
+def place(served: tuple[MLClient, Callable[[str, Path], None]], tmp_path: Path) -> Workplace:
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "main.py").write_text("print(1)\n")
-    return Workplace(served_client, tmp_path, f"thing{uuid.uuid4().hex[:8]}")
+    client, complete_job = served
+    return Workplace(client, tmp_path, f"thing{uuid.uuid4().hex[:8]}", complete_job)
 
 
 def exercise_workspace(place: Workplace) -> None:
@@ -174,6 +208,32 @@ def exercise_models(place: Workplace) -> None:
     exercise_archive(place, "models")
 
 
+def exercise_jobs(place: Workplace) -> None:
+    (place.folder / "said").mkdir()
+    (place.folder / "said" / "hello.txt").write_text("hello\n")
+    submit(place, place.name, seconds=0)
+    place.complete_job(place.name, place.folder / "said")
+    place.jobs.stream(place.name)
+    assert place.jobs.get(place.name).status == "Completed"
+    assert [each.display_name for each in place.jobs.list(parent_job_name=place.name)] == ["say"]
+    place.jobs.download(place.name, output_name="said", download_path=place.folder / "down")
+    assert [path.read_text() for path in (place.folder / "down").rglob("hello.txt")] == ["hello\n"]
+    place.jobs.archive(place.name)
+    assert place.name not in [each.name for each in place.jobs.list()]
+    place.jobs.restore(place.name)
+    assert place.name in [each.name for each in place.jobs.list()]
+
+    submit(place, f"{place.name}-long", seconds=100)
+    place.jobs.begin_cancel(f"{place.name}-long").result()
+    assert place.jobs.get(f"{place.name}-long").status == "Canceled"
+
+
+def submit(place: Workplace, name: str, seconds: int) -> None:
+    (place.folder / "job.yml").write_text(JOB.replace("SECONDS", str(seconds)))
+    created = place.jobs.create_or_update(load_job(place.folder / "job.yml", params_override=[{"name": name}]))
+    assert (created.name, created.type) == (name, "pipeline")
+
+
 def exercise_endpoints(place: Workplace) -> None:
     place.online_endpoints.begin_create_or_update(ManagedOnlineEndpoint(name=place.name, tags={"a": "b"})).result()
     assert place.online_endpoints.get(place.name).tags == {"a": "b"}
@@ -215,6 +275,7 @@ EXERCISES: dict[Callable[[Workplace], None], str] = {
     exercise_components: "components.create_or_update .get .list .archive .restore",
     exercise_data: "data.create_or_update .get .list .archive .restore",
     exercise_models: "models.create_or_update .get .list .download .archive .restore",
+    exercise_jobs: "jobs.create_or_update .get .list .stream .download .archive .restore .begin_cancel",
     exercise_endpoints: (
         "online_endpoints.begin_create_or_update .get .list .get_keys .begin_regenerate_keys .begin_delete"
     ),
