@@ -11,6 +11,7 @@ from github.az import AzureCommand
 from github.commands import programs
 from github.files import ROOT
 from github.gh import GitHub
+from github.make import make
 from github.oidc import Provider, serve
 from github.runner import Run, Runner
 
@@ -91,7 +92,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterat
             "MODEL_NAME": "messages",
             "ENDPOINT_NAME": "messages",
         }
-        with programs(folder / "bin", {"az": az, "gh": github}) as environment:
+        with programs(folder / "bin", {"az": az, "gh": github, "make": make}) as environment:
             yield Runner(
                 folder=folder / "runs",
                 repository=repository,

@@ -251,8 +251,8 @@ class _Steps:
                 if result.outcome == "failure":
                     status = "failure"
             if "id" in step:
-                open_outputs = result.outputs if result.outcome != "skipped" else _Nothing()
-                self.contexts["steps"][step["id"]] = {"outcome": result.outcome, "outputs": open_outputs}
+                outputs = result.outputs if result.outcome == "success" else _Unfinished(result.outputs)
+                self.contexts["steps"][step["id"]] = {"outcome": result.outcome, "outputs": outputs}
         return status
 
     def _execute(self, step: dict[str, Any], result: StepResult) -> str:
@@ -304,8 +304,8 @@ class _Steps:
         return _Steps(self._job, name, action["runs"]["steps"], contexts, self._environment).execute()
 
 
-class _Nothing(dict):
-    """Outputs of a step that was skipped: all empty."""
+class _Unfinished(dict):
+    """Outputs of a step that was skipped or failed: those that it did not come to are empty."""
 
     def __contains__(self, key: object) -> bool:
         return True

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import yaml
+from github.files import ROOT, steps
 from github.runner import Event, Run, Runner
 
 if TYPE_CHECKING:
@@ -49,3 +50,7 @@ def test_infrastructure_is_made_kept_and_scaled(runner: Runner) -> None:
     refused = apply(runner)
     assert refused.conclusion == "failure"
     assert "exists with size Standard_NC4as_T4_v3, and a size cannot be changed" in refused.log
+
+
+def test_every_step_of_the_workflow_was_run(runner: Runner) -> None:
+    assert {name for name, _ in steps(ROOT / ".github" / "workflows" / "infra.yml")} <= runner.performed

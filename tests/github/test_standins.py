@@ -31,11 +31,10 @@ def test_az_refuses_commands_and_flags_that_it_does_not_know(line: str) -> None:
 
 
 def test_az_reads_what_it_knows() -> None:
-    command, flags = parse(
-        ["ml", "job", "create", "--file", "a.yml", "--set", "inputs.a=1", "inputs.b=2", "--output", "json"]
-    )
+    settings = ["--set", "inputs.a=1", "inputs.b=2"]
+    command, flags = parse(["ml", "job", "create", "--file", "a.yml", *settings, "--output", "json"])
     assert command == "ml job create"
-    assert (flags.file, flags.set) == ("a.yml", ["inputs.a=1", "inputs.b=2"])
+    assert (flags.file, flags.set) == ("a.yml", settings[1:])
 
 
 @pytest.fixture
