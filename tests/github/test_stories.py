@@ -46,6 +46,11 @@ def repository(repository: Path, tiny_checkpoint: Path) -> Path:
     sweep["limits"] |= {"max_total_trials": 1, "max_concurrent_trials": 1}
     path.write_text(yaml.safe_dump(pipeline, sort_keys=False))
     set_learning_rate(repository, -6.5)
+    # tests/components has the states of a rollout; here it goes straight to all traffic.
+    path = repository / "endpoints" / "text-classifier" / "rollout.yml"
+    policy = yaml.safe_load(path.read_text())
+    policy |= {"mirror_percent": 0, "canary_percents": [100], "canary_seconds": 0, "hold_seconds": 0, "probes": 4}
+    path.write_text(yaml.safe_dump({**policy, "p95_slack_ms": 5000}))
     return repository
 
 
@@ -158,16 +163,17 @@ def test_the_exact_version_is_deployed_and_can_be_left_again(runner: Runner, bet
     assert promotion.conclusion == "success", promotion.log
     assert serving(runner) == "messages:2"
 
-    back = runner.run(
-        "rollback", Event("workflow_dispatch", inputs={"model_version": "1", "reason": "version 2 is not understood"})
-    )
+    inputs = {"model_version": "1", "reason": "version 2 is not understood", "lock": "respect"}
+    back = runner.run("rollback", Event("workflow_dispatch", inputs=inputs))
     assert back.conclusion == "success", back.log
     assert "Go back to messages, version 1?" in back.jobs["report"].summary
     assert "version 2 is not understood" in back.jobs["report"].summary
     assert "# messages:1 at `messages`: live" in back.jobs["deploy"].summary
     assert serving(runner) == "messages:1"
 
-    nowhere = runner.run("rollback", Event("workflow_dispatch", inputs={"model_version": "99", "reason": "a typo"}))
+    nowhere = runner.run(
+        "rollback", Event("workflow_dispatch", inputs={"model_version": "99", "reason": "a typo", "lock": "respect"})
+    )
     assert results(nowhere) == {"report": "failure", "deploy": "skipped"}
     assert serving(runner) == "messages:1"
 
