@@ -81,7 +81,8 @@ def runner(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterat
             "AZURE_DEFAULTS_GROUP": workspace.resource_group,
             "AZURE_DEFAULTS_WORKSPACE": workspace.workspace_name,
         }
-        github = GitHub(REPOSITORY)
+        reviewed = {"protection_rules": [{"type": "required_reviewers", "reviewers": [{"type": "User"}]}]}
+        github = GitHub(REPOSITORY, environments={"production": reviewed})
         az = AzureCommand(client, SUBJECTS, expected)
         variables = {
             "AZURE_CLIENT_ID": "11111111-1111-1111-1111-111111111111",

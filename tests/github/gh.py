@@ -38,6 +38,7 @@ class GitHub:
         pulls: Pull requests that hold a commit, as the API lists them.
         comments: Texts of the comments of each pull request.
         dispatches: Workflows that were started.
+        environments: What the API says of each environment.
     """
 
     repository: str
@@ -47,6 +48,7 @@ class GitHub:
     pulls: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     comments: dict[str, list[str]] = field(default_factory=dict)
     dispatches: list[Dispatch] = field(default_factory=list)
+    environments: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __call__(self, call: Call) -> Answer:
         """Run one command line."""
@@ -63,6 +65,7 @@ class GitHub:
         repository = "\0--repo\0OWNER/NAME"
         return [
             (rf"api\0repos/OWNER/NAME/actions/runs/{part}", self._show_run),
+            (rf"api\0repos/OWNER/NAME/environments/{part}", self._show_environment),
             (rf"api\0repos/OWNER/NAME/commits/{part}/pulls", self._list_pulls),
             (rf"run\0download\0{part}{repository}\0--name\0{part}\0--dir\0{part}", self._download),
             (rf"pr\0comment\0{part}{repository}(\0--edit-last\0--create-if-none)?\0--body-file\0{part}", self._comment),
@@ -81,6 +84,12 @@ class GitHub:
         if run not in self.runs:
             raise GitHubError("HTTP 404: Not Found")
         return json.dumps(self.runs[run])
+
+    def _show_environment(self, call: Call, name: str) -> str:
+        self._need(call, "actions", "read")
+        if name not in self.environments:
+            raise GitHubError("HTTP 404: Not Found")
+        return json.dumps(self.environments[name])
 
     def _list_pulls(self, call: Call, commit: str) -> str:
         self._need(call, "pull-requests", "read")

@@ -42,7 +42,7 @@ ALLOWED = {
     "train/promote": {"actions": "write"},
     "promote/report": {"actions": "read", "contents": "read"},
     "promote/deploy": {"contents": "read", "id-token": "write"},
-    "rollback/report": {"contents": "read", "id-token": "write"},
+    "rollback/report": {"actions": "read", "contents": "read", "id-token": "write"},
     "rollback/deploy": {"contents": "read", "id-token": "write"},
     "infra/apply": {"contents": "read", "id-token": "write"},
 }

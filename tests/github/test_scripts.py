@@ -292,6 +292,30 @@ def test_only_a_training_of_main_is_asked_about(script: Script, change: dict, sa
     assert (script.folder / "candidate").is_dir()
 
 
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        (None, "HTTP 404"),
+        ({"protection_rules": []}, "nobody would be asked"),
+        ({"protection_rules": [{"type": "wait_timer", "wait_timer": 30}]}, "nobody would be asked"),
+        ({"protection_rules": [{"type": "required_reviewers", "reviewers": []}]}, "nobody would be asked"),
+    ],
+)
+def test_an_environment_that_asks_nobody_stops_the_promotion(
+    script: Script, environment: dict | None, said: str
+) -> None:
+    if environment is not None:
+        script.github.environments["production"] = environment
+    done = script("check_approval", "production")
+    assert done.returncode == 1
+    assert said in done.stdout
+    reviewers = [{"type": "User", "reviewer": {"id": 1}}]
+    script.github.environments["production"] = {
+        "protection_rules": [{"type": "branch_policy"}, {"type": "required_reviewers", "reviewers": reviewers}]
+    }
+    assert script("check_approval", "production").returncode == 0
+
+
 @pytest.mark.parametrize("run", ["7; id", "../8", "", "8"])
 def test_a_run_that_is_none_is_refused(script: Script, run: str) -> None:
     assert script("fetch_candidate", "--train-run", run, "--candidate", "candidate").returncode == 1

@@ -178,6 +178,14 @@ def test_the_exact_version_is_deployed_and_can_be_left_again(runner: Runner, bet
     assert serving(runner) == "messages:1"
 
 
+def test_nothing_is_deployed_where_nobody_would_be_asked(runner: Runner, better: Dispatch) -> None:
+    asks = runner.github.environments.pop("production")
+    promotion = promote(runner, better)
+    assert results(promotion) == {"report": "failure", "deploy": "skipped"}
+    runner.github.environments["production"] = asks
+    assert serving(runner) == "messages:1"
+
+
 def test_a_training_of_another_branch_gets_no_login(runner: Runner) -> None:
     training = runner.run("train", Event("workflow_dispatch", inputs={}, ref="refs/heads/feature"))
     assert results(training) == {"train": "failure", "comment": "skipped", "promote": "skipped"}
