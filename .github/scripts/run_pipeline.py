@@ -45,6 +45,17 @@ def read_settings(text: str) -> list[str]:
     return settings
 
 
+def read_status(job: dict[str, Any]) -> str:
+    """Return a job's status, such as "Completed".
+
+    Some versions of the client print the enumeration's member instead, such as "JobStatus.NOT_RESPONDING".
+    """
+    status = str(job["status"])
+    if status.startswith("JobStatus."):
+        return status.removeprefix("JobStatus.").title().replace("_", "")
+    return status
+
+
 def wait(azure: Azure, name: str, poll_seconds: float) -> dict[str, Any]:
     """Return the job once it has ended.
 
@@ -62,8 +73,8 @@ def wait(azure: Azure, name: str, poll_seconds: float) -> dict[str, Any]:
             print(f"{name}: {error}; asking again", flush=True)
         else:
             failures = 0
-            if job["status"] != status:
-                status = job["status"]
+            if read_status(job) != status:
+                status = read_status(job)
                 print(f"{time.strftime('%H:%M:%S')} {name}: {status}", flush=True)
             if status in ENDED:
                 return job
@@ -80,9 +91,9 @@ def run(azure: Azure, arguments: argparse.Namespace) -> None:
     settings = read_settings(os.environ.get("SETTINGS", ""))
     override = ("--set", *settings) if settings else ()
     job = azure.run("ml", "job", "create", "--file", arguments.file, "--name", arguments.name, *override)
-    page = job.get("services", {}).get("Studio", {}).get("endpoint")
+    page = ((job.get("services") or {}).get("Studio") or {}).get("endpoint")
     write_summary(f"Job [{arguments.name}]({page}) of `{arguments.file}`" if page else f"Job {arguments.name}")
-    status = wait(azure, arguments.name, arguments.poll_seconds)["status"]
+    status = read_status(wait(azure, arguments.name, arguments.poll_seconds))
     folder = Path(arguments.folder)
     for output in arguments.outputs:
         try:

@@ -151,12 +151,13 @@ def test_a_setting_that_is_none_stops_before_anything_is_sent(script: Script, se
     assert script.calls == []
 
 
-@pytest.mark.parametrize("status", ["Failed", "Canceled", "NotResponding"])
+@pytest.mark.parametrize("status", ["Failed", "Canceled", "NotResponding", "JobStatus.NOT_RESPONDING"])
 def test_a_job_that_did_not_complete_makes_the_step_red(script: Script, status: str) -> None:
     script.answers = {"ml job create": [job("NotStarted")], "ml job show": [job(status)]}
     done = script("run_pipeline", *RUN, "rollout")
     assert done.returncode == 1
-    assert f"::error::j ended as {status}: https://ml/j" in done.stdout
+    ended = "NotResponding" if "NOT" in status else status
+    assert f"::error::j ended as {ended}: https://ml/j" in done.stdout
     assert script.calls[-1] == "ml job download", "what it did write is worth having"
 
 
