@@ -19,8 +19,8 @@ MAX_PARAMETERS = 200
 """Azure ML refuses more parameters than this in one run."""
 MAX_VALUE_LENGTH = 500
 """Azure ML refuses longer parameter values."""
-MAX_BATCH = 1000
-"""MLflow's REST API takes no more metrics in one request (mlflow.org/docs/latest/rest-api.html, Log Batch)."""
+MAX_BATCH = 250
+"""Azure ML takes no more metrics in one request; MLflow's own limit is 1000."""
 SPOOL = "metrics-not-sent.jsonl"
 """What the tracking server has not taken yet, in the checkpoints folder."""
 
