@@ -18,7 +18,8 @@ from amlocal.testing.faults import Answer, Call, Faults
 from amlocal.testing.holds import CURRENT_CALL, Holds
 from amlocal.testing.jobs import ScriptedJobs
 from amlocal.testing.scoring import ScoringScripts, ScriptedInstance
-from amlocal.testing.transports import HOSTS, Request, Wire, intercepted
+from amlocal.testing.transports import intercepted
+from amlocal.testing.wire import HOSTS, Request, Wire
 from amlocal.workspace import names
 from amlocal.workspace.connection import cloud_environment
 from amlocal.workspace.layout import Layout

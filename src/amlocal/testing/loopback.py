@@ -14,7 +14,8 @@ import pytest
 from amlocal.testing.environment import point_clients
 from amlocal.testing.faults import Faults
 from amlocal.testing.in_process import make_client
-from amlocal.testing.transports import HOSTS, Wire, intercepted
+from amlocal.testing.transports import intercepted
+from amlocal.testing.wire import HOSTS, Wire
 from amlocal.workspace import lifecycle
 from amlocal.workspace.connection import WorkspaceConnection
 
