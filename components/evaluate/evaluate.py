@@ -11,8 +11,8 @@ Example:
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,16 +29,18 @@ from finetune.measurement import ModelFacts, measure
 from finetune.metrics.classification import classification_metrics
 from finetune.metrics.known import KNOWN_METRICS, LESS_IS_BETTER
 from finetune.policy import read_policy
+from finetune.report.costs import read_prices, sweep_costs
 from finetune.report.facts import Facts
 from finetune.report.tracked import NOT_TRACKED, find_sweep, log_files, log_measured, tracked_run
 from finetune.report.training_record import read_training_record
 from finetune.report.write import write_report
 from finetune.stage import parse_arguments, run_stage
 from finetune.verdict import CHALLENGER, CHAMPION, METRICS_FILE, PREDICTIONS_FILE, VERDICT_FILE, draft_verdict
-from finetune.workspace import ModelVersion, check_endpoint_name, connect, download_model, serving_model
+from finetune.workspace import ModelVersion, check_endpoint_name, connect, download_model, job_link, serving_model
 
 LOGGER = logging.getLogger(__name__)
 
+UNRECORDED = "unrecorded"
 Asked = tuple[ModelFacts, Predictions]
 
 
@@ -53,7 +55,10 @@ class EvaluateArguments:
     endpoint_name: str | None = field(
         default=None, metadata={"help": "endpoint whose serving model is the champion; default: no champion"}
     )
-    commit: str = field(default="unrecorded", metadata={"help": "commit of the code, for the report"})
+    commit: str = field(default=UNRECORDED, metadata={"help": "commit of the code, for the report"})
+    prices: str | None = field(
+        default=None, metadata={"help": "table of prices by machine, for the report's costs; default: no costs"}
+    )
 
 
 def main(argv: Sequence[str]) -> None:
@@ -64,6 +69,7 @@ def main(argv: Sequence[str]) -> None:
     if arguments.endpoint_name is not None:
         check_endpoint_name(arguments.endpoint_name)
     policy = read_policy(policy_path, KNOWN_METRICS, LESS_IS_BETTER)
+    prices = None if arguments.prices is None else read_prices(Path(arguments.prices))
     manifest = read_manifest(dataset)
     split, test_sha256 = read_test_rows(dataset, manifest), manifest.splits["test"].sha256
     subtract = policy.test_rows_seen_in_train == "subtract"
@@ -104,7 +110,13 @@ def main(argv: Sequence[str]) -> None:
         log_measured(run, measured["metrics"], verdict["promoted"])
         sweep, no_sweep = find_sweep(run, training)
         lineage = _lineage(arguments, run)
-        facts_of_report = Facts(measured, verdict, manifest, answered, training, no_training, sweep, no_sweep, lineage)
+        facts_of_report = Facts(
+            measured, verdict, manifest, answered, training, no_training, sweep, no_sweep, lineage, _links(lineage)
+        )
+        if prices is not None:
+            costs, missing = sweep_costs(() if sweep is None else sweep.trials, prices)
+            missing += ["the sweep is not known"] if sweep is None else []
+            facts_of_report = replace(facts_of_report, costs=tuple(costs), no_costs=tuple(missing), prices=prices)
         log_files(run, *write_report(output, facts_of_report))
     # Written last: a folder with a verdict is a whole evaluation.
     write_json(output / VERDICT_FILE, verdict)
@@ -134,10 +146,17 @@ def _lineage(arguments: EvaluateArguments, run: Run | None) -> dict[str, str]:
     """Return what names this run; jobs have names where Azure ML's variables give them."""
     return {
         "commit": arguments.commit,
-        "job": os.environ.get("AZUREML_ROOT_RUN_ID", "unrecorded"),
-        "step": os.environ.get("AZUREML_RUN_ID", "unrecorded"),
+        "job": os.environ.get("AZUREML_ROOT_RUN_ID", UNRECORDED),
+        "step": os.environ.get("AZUREML_RUN_ID", UNRECORDED),
         "MLflow run": NOT_TRACKED if run is None else run.info.run_id,
     }
+
+
+def _links(lineage: Mapping[str, str]) -> dict[str, str]:
+    """Return the addresses of the jobs that lineage names."""
+    jobs = {name: lineage[name] for name in ("job", "step") if lineage[name] != UNRECORDED}
+    found = {name: job_link(job) for name, job in jobs.items()}
+    return {name: address for name, address in found.items() if address is not None}
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The workspace a stage runs in, reached through `MLClient` and nothing else."""
 
+import logging
 import os
 import re
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from finetune.errors import InputError
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
 
+LOGGER = logging.getLogger(__name__)
 _VARIABLES = ("AZUREML_ARM_SUBSCRIPTION", "AZUREML_ARM_RESOURCEGROUP", "AZUREML_ARM_WORKSPACE_NAME")
 
 
@@ -46,6 +48,18 @@ def connect() -> "MLClient":
         )
     credential = DefaultAzureCredential(managed_identity_client_id=os.environ.get("DEFAULT_IDENTITY_CLIENT_ID"))
     return MLClient(credential, *(os.environ[name] for name in _VARIABLES))
+
+
+def job_link(name: str) -> str | None:
+    """Return the address of a job's page, as the workspace gives it; None when it gives none."""
+    from azure.core.exceptions import AzureError
+
+    try:
+        address = connect().jobs.get(name).studio_url
+    except (InputError, AzureError) as error:
+        LOGGER.info("the page of the job %s is not known: %s", name, str(error).splitlines()[0])
+        return None
+    return address if isinstance(address, str) and address.startswith("https://") else None
 
 
 def parse_model_reference(reference: str) -> ModelVersion:

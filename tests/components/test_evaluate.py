@@ -41,6 +41,7 @@ def run(message_dataset: Path, trained_model: Path, tmp_path: Path, monkeypatch:
         serving: bool = False,
         model: Path = trained_model,
         dataset: Path = message_dataset,
+        more: tuple[str, ...] = (),
     ) -> Path:
         module = load_component("evaluate")
 
@@ -56,7 +57,7 @@ def run(message_dataset: Path, trained_model: Path, tmp_path: Path, monkeypatch:
             [
                 *("--dataset", str(dataset), "--model", str(model)),
                 *("--gate_policy", str(tmp_path / "gate.yml"), "--evaluation", str(tmp_path / "out")),
-                *("--endpoint_name", "messages"),
+                *("--endpoint_name", "messages", *more),
             ]
         )
         return tmp_path / "out"
@@ -227,3 +228,13 @@ def test_a_label_that_loses_all_its_rows_ends_with_a_verdict(run, message_datase
     assert verdict["promoted"] is False
     assert "no test row is left of the labels billing" in verdict["reasons"][0]
     assert "billing" in (out / "report.html").read_text()
+
+
+def test_jobs_are_linked_and_costs_are_asked_of_the_table(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AZUREML_ROOT_RUN_ID", "finetune-1")
+    address = "https://ml.azure.com/runs/finetune-1"
+    monkeypatch.setattr(load_component("evaluate"), "job_link", {"finetune-1": address}.get)
+    (tmp_path / "prices.yml").write_text("date: 2026-01-31\ncurrency: EUR\nper_hour: {}\n")
+    page = (run(more=("--prices", str(tmp_path / "prices.yml"))) / "report.html").read_text()
+    assert f'<a href="{address}" rel="noreferrer">finetune-1</a>' in page
+    assert "Not priced: the sweep is not known." in page

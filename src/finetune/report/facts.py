@@ -9,6 +9,7 @@ import pandas as pd
 
 from finetune.answers import answered_probabilities, label_ids
 from finetune.data.manifest import LABEL, DatasetManifest
+from finetune.report.costs import CostRow, Prices
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,10 @@ class Trial:
     scores: tuple[tuple[int, float], ...]
     """(milliseconds since 1970, score) in the order in which they were logged."""
     run_id: str = ""
+    seconds: float | None = None
+    """From start to end; None when it has not ended."""
+    machine: str | None = None
+    """What it ran on, as a table of prices names it."""
 
     @property
     def ended_early(self) -> bool:
@@ -43,6 +48,8 @@ class Sweep:
     """Name of the trial that is the challenger; None when its run is not known."""
     losses: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     """(step, value) of "loss" and "validation/loss" of the chosen trial."""
+    hardware: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+    """(seconds since the start, value) of what the chosen trial's hardware did, by MLflow's name without "system/"."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,12 @@ class Facts:
     """Why there is no sweep, when there is none."""
     lineage: Mapping[str, str] = field(default_factory=dict)
     """What else names the run: commit, jobs."""
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Addresses of what lineage names, by the same names."""
+    costs: tuple[CostRow, ...] = ()
+    no_costs: tuple[str, ...] = ("no table of prices was given",)
+    """What could not be priced, and why."""
+    prices: Prices | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -249,6 +249,51 @@ def parameter_importance(shares: dict[str, float]) -> Drawing:
     return draw("importance", "Importance of the varied parameters", description, _SQUARE, plot)
 
 
+_PANELS = (
+    ("in use, %", ("cpu_utilization_percentage", "utilization_percentage"), 1.0),
+    ("memory, GiB", ("system_memory_usage_megabytes", "memory_usage_megabytes"), 1 / 1024),
+    ("temperature, °C", ("temperature_celsius",), 1.0),
+    ("power, W", ("power_usage_watts",), 1.0),
+)
+"""Axis, endings of the metrics' names, factor into the axis' unit."""
+
+
+def hardware_use(sweep: Sweep) -> Drawing | None:
+    """Draw what host and GPUs did while the chosen trial ran; None when it was not sampled."""
+    panels = [
+        (axis, {name: points for name, points in sweep.hardware.items() if points and name.endswith(endings)}, factor)
+        for axis, endings, factor in _PANELS
+    ]
+    panels = [panel for panel in panels if panel[1]]
+    if not panels:
+        return None
+
+    def plot(figure: Figure) -> None:
+        drawn = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, (axis, series, factor) in zip(drawn, panels, strict=True):
+            for name, points in series.items():
+                seconds, values = zip(*points, strict=True)
+                gpu = name.startswith("gpu_")
+                axes.plot(
+                    np.array(seconds) / 60,
+                    np.array(values) * factor,
+                    color=CHALLENGER if gpu else MUTED,
+                    linewidth=1.2,
+                    linestyle=("-", (0, (4, 2)), (0, (1, 1)))[int(name.split("_")[1]) % 3] if gpu else "-",
+                    label=" ".join(name.split("_")[:2]).upper() if gpu else "host",
+                )
+            axes.set(ylabel=axis, ylim=(0, 105) if axis.endswith("%") else (0, None))
+            axes.legend(loc="lower right", ncols=4)
+        drawn[-1].set(xlabel="minutes since the trial's start")
+
+    means = "; ".join(
+        f"{name.replace('_', ' ')}: mean {np.mean([value for _, value in points]):.1f}"
+        for _, series, _ in panels
+        for name, points in series.items()
+    )
+    return draw("hardware", "Use of the hardware by the chosen trial", means, (6.6, 0.7 + 1.35 * len(panels)), plot)
+
+
 def token_lengths(manifest: DatasetManifest) -> Drawing | None:
     """Draw the splits' shares of rows by length in tokens; None when they were not counted."""
     counted = {name: split for name, split in manifest.splits.items() if split.token_lengths}

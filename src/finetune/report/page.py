@@ -30,7 +30,7 @@ from finetune.report.facts import Answered, Facts
 from finetune.report.limits import intended_use, limits
 from finetune.report.svg import Drawing
 from finetune.report.texts import visible
-from finetune.report.training_record import training_arguments, training_rows
+from finetune.report.training_record import plain, training_arguments, training_rows
 from finetune.verdict import CHALLENGER, CHAMPION
 
 _CUT, _WHOLE = 220, 5_000
@@ -103,6 +103,7 @@ def render_page(facts: Facts) -> str:
         "thousands": lambda value: f"{value:,}",
         "percent": lambda value: "–" if value is None else f"{value:.1%}",
         "time": lambda value: f"{datetime.fromisoformat(value):%Y-%m-%d %H:%M %Z}",
+        "plain": plain,
         "cut": lambda text: f"{text[:_CUT].rstrip()}…" if len(text) > _CUT else text,
         "whole": lambda text: text[:_WHOLE],
     }
@@ -193,7 +194,14 @@ def _slice_figure(facts: Facts, slices: Sequence[Any]) -> Drawing | None:
 
 
 def _sweep(facts: Facts) -> dict[str, Any]:
-    found: dict[str, Any] = {"sweep_figures": [], "loss_figure": None, "trials": [], "varied": [], "no_importance": ""}
+    found: dict[str, Any] = {
+        "sweep_figures": [],
+        "loss_figure": None,
+        "hardware_figure": None,
+        "trials": [],
+        "varied": [],
+        "no_importance": "",
+    }
     if facts.sweep is None:
         return found
     trials = facts.sweep.trials
@@ -203,6 +211,7 @@ def _sweep(facts: Facts) -> dict[str, Any]:
     found |= {
         "sweep_figures": [figure for figure in drawn if figure is not None],
         "loss_figure": figures.losses(facts.sweep),
+        "hardware_figure": figures.hardware_use(facts.sweep),
         "trials": trials,
         "varied": varied(trials),
     }

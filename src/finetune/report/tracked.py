@@ -14,7 +14,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from finetune.report.facts import Sweep, Trial
-from finetune.training.contents import SCORE
+from finetune.training.contents import HARDWARE_METRICS, MACHINE_TAG, SCORE
 
 LOGGER = logging.getLogger(__name__)
 
@@ -84,11 +84,13 @@ def find_sweep(run: Run | None, training: Mapping[str, Any] | None) -> tuple[Swe
         if not trials:
             return None, "no trial is known: neither the challenger's run nor another of this job logged a score"
         chosen = next((trial for trial in trials if trained is not None and trial.run_id == trained.info.run_id), None)
-        losses = {} if chosen is None else _losses(client, chosen.run_id)
+        losses, hardware = (
+            ({}, {}) if chosen is None else (_losses(client, chosen.run_id), _hardware(client, chosen.run_id))
+        )
     except _TRACKING_FAILURES as error:
         LOGGER.warning("the sweep is left out of the report: %s", error)
         return None, "the tracking server did not answer"
-    return Sweep(trials, None if chosen is None else chosen.name, losses), ""
+    return Sweep(trials, None if chosen is None else chosen.name, losses, hardware), ""
 
 
 def log_files(run: Run | None, *paths: Path) -> None:
@@ -136,13 +138,26 @@ def _children(client: MlflowClient, beside: Run, parent: str) -> list[Run]:
 
 def _trial(client: MlflowClient, run: Run) -> Trial:
     scores = tuple((point.timestamp, point.value) for point in _history(client, run.info.run_id, SCORE))
-    return Trial(run.info.run_name or run.info.run_id, run.info.status, run.data.params, scores, run.info.run_id)
+    name = run.info.run_name or run.info.run_id
+    seconds = None if run.info.end_time is None else (run.info.end_time - run.info.start_time) / 1000
+    machine = run.data.tags.get(MACHINE_TAG)
+    return Trial(name, run.info.status, run.data.params, scores, run.info.run_id, seconds, machine)
 
 
 def _losses(client: MlflowClient, run_id: str) -> dict[str, tuple[tuple[int, float], ...]]:
     return {
         name: tuple((point.step, point.value) for point in _history(client, run_id, name))
         for name in ("loss", "validation/loss")
+    }
+
+
+def _hardware(client: MlflowClient, run_id: str) -> dict[str, tuple[tuple[int, float], ...]]:
+    names = sorted(name for name in client.get_run(run_id).data.metrics if name.startswith(HARDWARE_METRICS))
+    return {
+        name.removeprefix(HARDWARE_METRICS): tuple(
+            (point.step, point.value) for point in _history(client, run_id, name)
+        )
+        for name in names
     }
 
 

@@ -78,12 +78,23 @@ def made_up_sweep(trials: int = 9) -> Sweep:
         scores = [(1_000_000 + 60_000 * (number + epoch), final - 0.3 * 0.5**epoch) for epoch in range(epochs)]
         status = "KILLED" if number == 2 else "FINISHED"
         parameters = {"learning_rate": str(rate), "num_train_epochs": str(epochs), "optim": "adamw"}
-        made.append(Trial(f"sweep-{number}", status, parameters, tuple(scores), f"run-{number}"))
+        made.append(
+            Trial(f"sweep-{number}", status, parameters, tuple(scores), f"run-{number}", 95.0, "1 x NVIDIA H200")
+        )
     losses = {
         "loss": tuple((step, 2 * 0.98**step) for step in range(10, 270, 10)),
         "validation/loss": ((88, 0.6), (176, 0.4), (264, 0.35)),
     }
-    return Sweep(tuple(made), "sweep-4", losses)
+    seconds = range(0, 90, 3)
+    hardware = {
+        "cpu_utilization_percentage": tuple((second, 40.0 + second % 7) for second in seconds),
+        "system_memory_usage_megabytes": tuple((second, 3000.0 + second) for second in seconds),
+        "gpu_0_utilization_percentage": tuple((second, 93.0 - second % 5) for second in seconds),
+        "gpu_0_memory_usage_megabytes": tuple((second, 9000.0) for second in seconds),
+        "gpu_0_temperature_celsius": tuple((second, 50.0 + second / 9) for second in seconds),
+        "gpu_0_power_usage_watts": tuple((second, 350.0) for second in seconds),
+    }
+    return Sweep(tuple(made), "sweep-4", losses, hardware)
 
 
 @pytest.fixture

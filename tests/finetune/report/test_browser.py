@@ -73,7 +73,7 @@ def test_the_page_as_a_browser_shows_it(make_facts: Callable[..., Facts], tmp_pa
     assert measured["title"].startswith("Promoted")
     assert measured["requests"] == []
     assert measured["scroll"] <= 0
-    assert len(measured["figures"]) == 11
+    assert len(measured["figures"]) == 12
     for wide, high, drawn_wide, drawn_high, parts in measured["figures"]:
         assert min(wide, high, drawn_wide, drawn_high) > 50
         assert parts > 3

@@ -8,6 +8,7 @@ import pytest
 
 from finetune.data.checks.finding import Finding
 from finetune.report.brief import render_brief
+from finetune.report.costs import CostRow, Prices
 from finetune.report.facts import Facts
 from finetune.report.page import render_page
 from finetune.verdict import CHALLENGER, CHAMPION
@@ -78,7 +79,7 @@ def test_the_figures_are_there_with_names_and_descriptions(make_facts: MakeFacts
     titles = re.findall(r'<title id="([a-z-]+)-title">', page)
     assert titles == [
         *("confusion-challenger", "confusion-champion", "roc", "precision-recall", "reliability", "slices"),
-        *("token-lengths", "scores", "learning-rates", "importance", "losses"),
+        *("token-lengths", "hardware", "scores", "learning-rates", "importance", "losses"),
     ]
     found = Page(page)
     assert found.names().count("svg") == len(titles)
@@ -168,6 +169,24 @@ def test_an_older_training_record_is_shown_as_far_as_it_goes(make_facts: MakeFac
     assert "hardware not recorded" in text
 
 
+def test_costs_are_those_of_a_dated_table_or_none(make_facts: MakeFacts) -> None:
+    assert "Not priced: no table of prices was given." in Page(render_page(make_facts())).text
+    prices = Prices("2026-01-31", "EUR", {"small": 0.5})
+    facts = make_facts(costs=(CostRow("small", 2, 1.5, 0.5),), no_costs=("no price for “large”",), prices=prices)
+    text = Page(render_page(facts)).text
+    assert "small 2 1.500 0.5 0.7500" in text
+    assert "prices of 2026-01-31, as given" in text
+    assert "Not priced: no price for “large”." in text
+
+
+def test_jobs_are_linked_where_their_address_is_known(make_facts: MakeFacts) -> None:
+    links = {"job": "https://ml.azure.com/runs/finetune-1?wsid=/a&tid=b"}
+    page = Page(render_page(make_facts(links=links)))
+    assert [attributes for tag, attributes in page.tags if tag == "a" and "rel" in attributes] == [
+        {"href": links["job"], "rel": "noreferrer"}
+    ]
+
+
 def test_what_the_data_checks_found_is_listed(make_facts: MakeFacts) -> None:
     finding = Finding(
         "conflicting_labels", "train", "warn", 60, 16_000, "30 texts with <b>", ("365", "604 = train 301")
@@ -211,7 +230,7 @@ def test_two_labels_have_one_curve_each(make_facts: MakeFacts, champion: str | N
 def test_many_labels_stay_below_a_megabyte(make_facts: MakeFacts) -> None:
     page = render_page(make_facts(labels=tuple(f"label {i:02d}" for i in range(28)), rows=2000))
     assert len(page.encode()) < 1_000_000
-    assert Page(page).names().count("svg") == 11
+    assert Page(page).names().count("svg") == 12
 
 
 def test_a_label_without_test_rows_has_no_curve(make_facts: MakeFacts) -> None:

@@ -32,6 +32,8 @@ def pipeline(tmp_path: Path) -> mlflow.entities.Run:
         for step, score in enumerate(scores):
             client.log_metric(trial, "score", score, step=step)
             client.log_metric(trial, "validation/loss", 1 - score, step=step)
+            client.log_metric(trial, "system/cpu_utilization_percentage", 50 + step, step=step)
+        client.set_tag(trial, "machine", "x86_64, 2 cores")
         client.set_terminated(trial, status)
     return client.get_run(evaluate)
 
@@ -53,6 +55,9 @@ def test_the_trials_are_the_children_of_a_sibling(pipeline: mlflow.entities.Run)
     assert sweep.chosen == "sweep-1"
     assert [value for _, value in sweep.losses["validation/loss"]] == pytest.approx([0.2, 0.25])
     assert sweep.losses["loss"] == ()
+    assert sweep.hardware == {"cpu_utilization_percentage": ((0, 50.0), (1, 51.0))}
+    assert {trial.machine for trial in sweep.trials} == {"x86_64, 2 cores"}
+    assert all(trial.seconds is not None and trial.seconds >= 0 for trial in sweep.trials)
 
 
 @pytest.mark.parametrize("training", [None, {}, {"mlflow_run": "of-another-workspace"}])
