@@ -290,8 +290,8 @@ def next_tidy(live: Endpoint | None, owner: str, skipped: Collection[Action]) ->
         # What served before may have any name, and its time is over.
         names.append(str(record.incumbent))
     idle = [name for name in names if name != record.candidate and not live.traffic.get(name)]
-    if moving := live.moving(*idle):
-        return Wait(moving)
+    if (wait := Wait(live.moving(*idle))).names and wait not in skipped:
+        return wait
     unmirror = SetTraffic("mirror taken away", live.traffic)
     if set(live.mirror) & set(idle) and unmirror not in skipped:
         return unmirror
@@ -312,13 +312,13 @@ def next_undo(live: Endpoint | None, owner: str, skipped: Collection[Action]) ->
     if live is None or live.record is None or not has_lock(live, owner):
         return Done()
     record = live.record
-    if moving := live.moving():
-        return Wait(moving)
+    if (wait := Wait(live.moving())).names and wait not in skipped:
+        return wait
     back = SetTraffic("traffic put back", baseline_of(record))
     if not _is(live, back.traffic, {}) and back not in skipped:
         return back
-    if moving := live.moving(record.candidate):
-        return Wait(moving)
+    if (wait := Wait(live.moving(record.candidate))).names and wait not in skipped:
+        return wait
     remove = RemoveDeployment(record.candidate)
     candidate = live.find(record.candidate)
     if candidate is not None and candidate.rollout == record.id and remove not in skipped:

@@ -101,8 +101,8 @@ class RolloutFailedError(InputError):
     """The new version does not take over."""
 
 
-class _StepFailedError(Exception):
-    """A step of the way back, or of tidying up, failed too often."""
+class StillMovingError(InputError):
+    """An operation that was waited for has not ended."""
 
 
 def roll_out(client: "MLClient", request: RolloutRequest, journal: Journal, world: World | None = None) -> None:
@@ -337,17 +337,18 @@ class _Rollout:
                 if interrupt is not None:
                     raise
                 interrupt = error
-            except (*CLIENT_FAILURES, InputError, _StepFailedError) as error:
+            except (*CLIENT_FAILURES, InputError) as error:
                 failed_in_a_row += 1
                 LOGGER.error("%s", error)
-                if failed_in_a_row < ATTEMPTS and not isinstance(error, _StepFailedError):
+                if failed_in_a_row < ATTEMPTS and not isinstance(error, StillMovingError):
                     self._world.sleep(ATTEMPT_PAUSE_SECONDS)
                     continue
                 failed_in_a_row = 0
                 step = "look at the endpoint" if action is None else _describe(action)
                 failures.append(f"failed: {step}: {type(error).__name__}: {error}")
-                if action is None or isinstance(action, Wait):
+                if action is None:
                     break
+                self._waited = 0.0
                 skipped.append(action)
         if interrupt is not None and choose is not next_undo:
             raise interrupt
@@ -374,7 +375,10 @@ class _Rollout:
         Python 3.11 a poller whose wait was interrupted says that it is done.
         """
         if self._waited > SETTLE_SECONDS:
-            raise _StepFailedError(f"{', '.join(names)} still in transition after {SETTLE_SECONDS:.0f} s")
+            raise StillMovingError(
+                f"endpoint {self._request.endpoint_name}: an operation on {', '.join(names)} has not ended after "
+                f"{SETTLE_SECONDS:.0f} s"
+            )
         pause = min(10.0, 0.5 + self._waited / 10)
         self._world.sleep(pause)
         self._waited += pause
@@ -396,4 +400,6 @@ def _describe(action: Action) -> str:
             return "committed"
         case Release():
             return "lock given back"
+        case Wait():
+            return f"wait for {', '.join(action.names)}"
     return type(action).__name__

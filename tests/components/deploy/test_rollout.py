@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import HttpResponseError, ServiceRequestError
 from rollout_support import FakeWorkspace, answer
 
 from finetune.errors import InputError
@@ -96,6 +96,34 @@ def test_a_colour_that_is_being_updated_is_waited_for(roll_out: Any) -> None:
     workspace.deployments["green"].update(state="Creating", looks=4)
     assert roll_out(workspace)["state"] == "live"
     assert workspace.models == {"green": "m:2"}
+
+
+def test_an_operation_that_does_not_end_is_said_after_half_an_hour(roll_out: Any) -> None:
+    workspace = FakeWorkspace().serve(blue="m:1", green="m:9")
+    workspace.deployments["green"].update(state="Updating", looks=10**6)
+    refused(roll_out, workspace, "an operation on green has not ended after 1800 s")
+    assert workspace.clock.now().minute >= 30
+
+
+def test_a_candidate_that_is_never_made_stays_for_the_next_run(roll_out: Any) -> None:
+    workspace = FakeWorkspace().serve(blue="m:1")
+    workspace.faults = {"poll create green": "reset before"}
+
+    def never(name: str) -> None:
+        if "green" in workspace.deployments:
+            workspace.deployments["green"]["looks"] = 9
+
+    workspace.on_call = never
+    with pytest.raises(ServiceRequestError):
+        roll_out(workspace)
+    journal = roll_out.journal()
+    assert (journal["state"], workspace.live) == ("rollback failed", {"m:1": 100})
+    assert "an operation on green has not ended" in journal["reasons"][1]
+    assert "failed: green removed" in journal["reasons"][2]
+    tags = workspace.endpoint["tags"]
+    assert (tags["rollout_state"], "rollout_lock_owner" in tags) == ("in progress", False)
+    workspace.on_call = lambda name: None
+    assert roll_out(workspace)["state"] == "live"
 
 
 def test_traffic_to_nothing_is_a_first_rollout(roll_out: Any) -> None:
