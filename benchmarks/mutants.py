@@ -24,7 +24,9 @@ COPIED_FILES = ("pyproject.toml", "tests/conftest.py", "tests/support.py", "test
 GATE, POLICY, VERDICT = "src/finetune/gate.py", "src/finetune/policy.py", "src/finetune/verdict.py"
 COMPARISON, ANSWERS = "src/finetune/comparison.py", "src/finetune/answers.py"
 MEASUREMENT = "src/finetune/measurement.py"
-SPLITS, METRICS = "src/finetune/data/splits.py", "src/finetune/metrics/classification.py"
+COPIES, FINDINGS = "src/finetune/data/checks/copies.py", "src/finetune/data/checks/findings.py"
+RESAMPLED = "src/finetune/metrics/resampled.py"
+CHECKS, METRICS = "src/finetune/data/checks/splits.py", "src/finetune/metrics/classification.py"
 REGISTER = "components/register/register.py"
 TARGET, PLAN, HEALTH = "components/deploy/target.py", "components/deploy/plan.py", "components/deploy/health.py"
 ROLLOUT = "components/deploy/rollout.py"
@@ -35,8 +37,11 @@ GUARDS = {
     COMPARISON: "tests/finetune/test_comparison.py",
     ANSWERS: "tests/finetune/test_answers.py",
     MEASUREMENT: "tests/components/test_evaluate.py tests/components/test_register.py",
-    SPLITS: "tests/finetune/data/test_splits.py",
+    COPIES: "tests/finetune/data/checks tests/finetune/data/test_splits.py",
+    FINDINGS: "tests/finetune/data/checks",
+    CHECKS: "tests/finetune/data/checks",
     METRICS: "tests/finetune/metrics",
+    RESAMPLED: "tests/finetune/metrics",
     REGISTER: "tests/components/test_register.py",
     TARGET: "tests/components/deploy/test_target.py",
     PLAN: "tests/components/deploy/test_rollout.py",
@@ -105,9 +110,17 @@ MUTANTS = (
     Mutant("McNemar counts all rows", COMPARISON, "stats.binomtest(gained, gained + lost)", "stats.binomtest(gained, len(new))"),
     Mutant("rows seen in train are measured", ANSWERS, "kept = frame[~seen]", "kept = frame[seen | ~seen]"),
     Mutant("marks of seen rows are believed", ANSWERS, "if counts != expected_counts:", "if False:"),
-    Mutant("copies but for case go unnoticed", SPLITS, ".casefold()", ""),
+    Mutant("copies but for case go unnoticed", COPIES, ".casefold()", ""),
     Mutant("an AUC without all labels", METRICS, 'return float("nan")', "return 1.0"),
     Mutant("the champion is measured as challenger", MEASUREMENT, "Answers(labels, true, new, old)", "Answers(labels, true, old, new)"),
+    Mutant("values to slice by are believed", ANSWERS, "if slices_sha256(frame) != manifest.slices_sha256:", "if False:"),
+    Mutant("rare values of a column are forgotten", COMPARISON, "if len(ordered) > MOST_SLICE_VALUES:", "if False:"),
+    Mutant("a data check that fails passes", FINDINGS, 'if action == "fail":', "if False:"),
+    Mutant("what is dropped stays", FINDINGS, 'if finding is not None and finding.action == "drop":', "if False:"),
+    Mutant("exact copies go unnoticed", COPIES, "exact = np.asarray(split.exact.isin(train.exact))", "exact = np.zeros(len(split.exact), dtype=bool)"),
+    Mutant("conflicting labels go unnoticed", COPIES, "several.index[several > 1]", "several.index[several > 2]"),
+    Mutant("leaking rows are dropped from test", CHECKS, "finding = judge(problem, split, left[split], policy)", "left[split], finding = settle(problem, split, left[split], policy)"),
+    Mutant("what leaks stays in train", CHECKS, "gone |= mask", "pass"),
     Mutant("a label that nobody measured passes", GATE, "if rows.labels_without_rows:", "if False:"),
     Mutant("an endpoint that was not asked serves nothing", GATE, "if found.endpoint is None:", "if found.endpoint is not None:"),
     Mutant("a label that lost its rows goes unnoticed", ANSWERS, "if label not in set(kept[LABEL])", "if label not in set(frame[LABEL])"),
@@ -116,7 +129,8 @@ MUTANTS = (
     Mutant("answers to other rows", MEASUREMENT, " or not answered[columns].equals(asked.reset_index(drop=True))", ""),
     Mutant("answers that are not the most probable", MEASUREMENT, "if not (best == answered[model].to_numpy()).all():", "if False:"),
     Mutant("probabilities that are none", MEASUREMENT, "or not np.allclose(sums, 1, atol=_TOLERANCE)", ""),
-    Mutant("half of F1", METRICS, "f1 = 2 * right", "f1 = right"),
+    Mutant("half of F1", RESAMPLED, "f1 = 2 * right", "f1 = right"),
+    Mutant("an area without all labels", RESAMPLED, 'return float("nan")', "return 1.0"),
     Mutant("figures are believed", REGISTER, "    check_measured(evaluation, Path(arguments.dataset), manifest, model, policy)\n", ""),
     Mutant("a rejected model is registered", REGISTER, 'if not verdict["promoted"]:', "if False:"),
     Mutant("the verdict is not worked out again", REGISTER, "verdict = verify_verdict(evaluation, digest, test_sha256, policy, policy_path, datetime.now(UTC))", 'verdict = read_json(evaluation / VERDICT_FILE, "the verdict")'),

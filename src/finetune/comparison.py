@@ -10,7 +10,8 @@ from sklearn import config_context
 
 from finetune.data.manifest import LABEL, SLICE_PREFIX
 from finetune.gate import Difference
-from finetune.metrics.classification import COUNTED_METRICS, classification_metric, metric_of_counts
+from finetune.metrics.classification import classification_metric
+from finetune.metrics.resampled import COUNTED_METRICS, auc_weighted_by_ranks, metric_of_counts
 
 RESAMPLES = 1000
 MOST_SLICE_VALUES = 20
@@ -44,6 +45,8 @@ class Answers:
 
 def measured(metric: str, labels: Sequence[str], true: np.ndarray, probabilities: np.ndarray) -> float:
     """Return a metric; NaN where it is not defined on these rows."""
+    if metric == "auc_weighted":
+        return auc_weighted_by_ranks(true, probabilities)
     if metric not in COUNTED_METRICS:
         return classification_metric(metric, labels, true, probabilities)
     pairs = true * len(labels) + probabilities.argmax(axis=1)

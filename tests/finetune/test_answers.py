@@ -1,11 +1,12 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from finetune.answers import choose_test_rows, read_test_rows
-from finetune.data.manifest import read_manifest
+from finetune.data.manifest import read_manifest, slices_sha256
 from finetune.errors import InputError
 
 
@@ -40,3 +41,18 @@ def test_rows_that_occur_in_train_are_left_out_or_counted() -> None:
     assert (rows.rows, rows.seen_in_train, rows.subtracted) == (4, 2, 0)
     kept, rows = choose_test_rows(frame.drop(1), "sha", ["a", "b"], subtract=True)
     assert (list(kept["text"]), rows.labels_without_rows) == (["z"], ("a",))
+
+
+def test_values_to_slice_by_are_proved_to_be_preps(message_dataset: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(message_dataset, tmp_path / "d")
+    rows = pd.read_parquet(folder / "test.parquet").assign(**{"slice:shop": "north"})
+    rows.to_parquet(folder / "test.parquet", index=False)
+    manifest = read_manifest(folder)
+    with pytest.raises(InputError, match="the columns to slice by were changed after prep"):
+        read_test_rows(folder, manifest)
+    kept = replace(manifest, slices_sha256=slices_sha256(rows))
+    assert read_test_rows(folder, kept)["slice:shop"].unique().tolist() == ["north"]
+    rows.loc[0, "slice:shop"] = "south"
+    rows.to_parquet(folder / "test.parquet", index=False)
+    with pytest.raises(InputError, match="the columns to slice by were changed after prep"):
+        read_test_rows(folder, kept)

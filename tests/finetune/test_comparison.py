@@ -100,6 +100,19 @@ def test_slices_are_the_labels_and_thirds_of_length() -> None:
     assert set(slices(pairs, ["text", "other"])) >= {"label: a"}
 
 
+def test_slices_are_the_values_of_the_columns_that_prep_kept_too() -> None:
+    shops = ["north"] * 5 + ["south"] * 3 + ["missing"]
+    frame = pd.DataFrame({"text": "same", "label": "a", "slice:shop": shops, "seen_in_train": "no"})
+    masks = slices(frame, ["text"])
+    assert {name: int(mask.sum()) for name, mask in masks.items() if name != "label: a"} == {
+        **{"shop: north": 5, "shop: south": 3, "shop: missing": 1},
+    }
+    many = pd.DataFrame({"text": "same", "label": "a", "slice:shop": [f"{i % 25:02d}" for i in range(60)]})
+    named = [name for name in slices(many, ["text"]) if name.startswith("shop: ")]
+    assert named == [*(f"shop: {i:02d}" for i in range(20)), "shop: all other values"]
+    assert sum(int(mask.sum()) for name, mask in slices(many, ["text"]).items() if name in named) == 60
+
+
 def test_each_slice_is_compared_on_its_rows_alone() -> None:
     both = answers(90, 0.9, 0.5)
     masks = {"first": np.arange(90) < 30, "none": np.zeros(90, dtype=bool)}

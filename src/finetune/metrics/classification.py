@@ -14,8 +14,6 @@ from sklearn.metrics import (
 )
 
 CLASSIFICATION_METRICS = ("accuracy", "f1_macro", "f1_weighted", "mcc", "auc_weighted", "log_loss")
-COUNTED_METRICS = ("accuracy", "f1_macro", "f1_weighted", "mcc")
-"""Those that hang on the answers alone and not on their probabilities."""
 LOWER_IS_BETTER = ("log_loss",)
 
 
@@ -62,27 +60,6 @@ def classification_metric(name: str, labels: Sequence[str], true: np.ndarray, pr
         return float(matthews_corrcoef(true, predicted))
     average = {"f1_macro": "macro", "f1_weighted": "weighted"}[name]
     return float(f1_score(true, predicted, labels=ids, average=average, zero_division=0))
-
-
-def metric_of_counts(name: str, counts: np.ndarray) -> float:
-    """Return one of `COUNTED_METRICS` from a confusion matrix, as `classification_metric` does from the answers.
-
-    A resampled comparison measures thousands of times; from counts this takes a hundredth of the time.
-
-    Args:
-        name: accuracy, f1_macro, f1_weighted or mcc.
-        counts: shape (labels, labels): rows are true labels, columns answers.
-    """
-    right, true, answered = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
-    rows = true.sum()
-    if name == "accuracy":
-        return float(right.sum() / rows)
-    if name == "mcc":
-        # Gorodkin 2004, Comparing two K-category assignments by a K-category correlation coefficient.
-        spread = float(rows**2 - (answered**2).sum()) * float(rows**2 - (true**2).sum())
-        return float(right.sum() * rows - (true * answered).sum()) / spread**0.5 if spread else 0.0
-    f1 = 2 * right / np.maximum(true + answered, 1)
-    return float(f1.mean() if name == "f1_macro" else (f1 * true).sum() / rows)
 
 
 def per_label_metrics(labels: Sequence[str], true: np.ndarray, predicted: np.ndarray) -> list[dict[str, Any]]:

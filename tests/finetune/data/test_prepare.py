@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from support import write_csv
 
 from finetune.data.manifest import examples_sha256, read_manifest
 from finetune.data.prepare import PrepareRequest, prepare
-from finetune.data.tokenise import TokenCounter, TokenLengths, load_tokenizer, resolve_max_length, tokenise
+from finetune.data.tokenise import TokenCounter, TokenLengths, load_tokenizer, resolve_max_length, tokenise, write_arrow
 from finetune.errors import InputError
 
 
@@ -70,6 +71,23 @@ def test_truncation_is_counted_and_exact(tiny_checkpoint: Path) -> None:
     assert table.column("length").to_pylist() == [4, 4, 4]
     assert counter.counted() == TokenLengths(4.0, 6, pytest.approx(1 / 3), {"4": 2, "8": 1})
     assert table.column("labels").to_pylist() == [0, 1, 0]
+
+
+def test_the_tokens_of_few_batches_are_in_memory_at_once(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"text": ["my parcel order is late the money was not charged"] * 30_000, "label": "a"})
+    counter, held, sizes = TokenCounter(load_tokenizer(tiny_checkpoint), max_length=16), [], []
+
+    def watched() -> Iterator[pa.RecordBatch]:
+        before = pa.total_allocated_bytes()
+        for batch in tokenise(frame, ["text"], ["a"], counter):
+            held.append(pa.total_allocated_bytes() - before)
+            sizes.append(batch.nbytes)
+            yield batch
+
+    write_arrow(watched(), tmp_path / "train.arrow")
+    assert len(sizes) == 30
+    assert max(held) < 4 * max(sizes)
+    assert (tmp_path / "train.arrow").stat().st_size > 25 * max(sizes)
 
 
 def test_more_tokens_than_the_model_has_positions_are_refused(tiny_checkpoint: Path) -> None:

@@ -1,14 +1,11 @@
 import numpy as np
 import pytest
-from sklearn.metrics import confusion_matrix, roc_auc_score
+from sklearn.metrics import roc_auc_score
 
 from finetune.metrics.classification import (
     CLASSIFICATION_METRICS,
-    COUNTED_METRICS,
-    classification_metric,
     classification_metrics,
     majority_class_metrics,
-    metric_of_counts,
     per_label_metrics,
     softmax,
 )
@@ -62,19 +59,3 @@ def test_the_majority_baseline_has_no_skill() -> None:
     assert metrics["accuracy"] == 0.75
     assert metrics["mcc"] == 0.0
     assert metrics["auc_weighted"] == 0.5
-
-
-@pytest.mark.parametrize("name", COUNTED_METRICS)
-def test_counts_give_the_same_figures_as_answers(name: str) -> None:
-    generator = np.random.default_rng(0)
-    for labels, rows in ((2, 3), (2, 50), (5, 4), (5, 200), (28, 60)):
-        true, probabilities = generator.integers(0, labels, rows), generator.random((rows, labels))
-        counts = confusion_matrix(true, probabilities.argmax(axis=1), labels=np.arange(labels))
-        names = [str(i) for i in range(labels)]
-        assert metric_of_counts(name, counts) == pytest.approx(
-            classification_metric(name, names, true, probabilities / probabilities.sum(axis=1, keepdims=True))
-        )
-
-
-def test_one_answer_to_everything_has_no_correlation() -> None:
-    assert metric_of_counts("mcc", np.array([[3, 0], [2, 0]])) == 0.0
