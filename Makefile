@@ -89,7 +89,7 @@ chaos: setup ## Kill amlocal and its steps at a hundred random points; fail ever
 	AMLOCAL_CHAOS_ROUNDS=100 $(BIN)/pytest --timeout 3600 tests/amlocal/run/test_chaos.py
 	ROLLOUT_EVERY_REQUEST=1 $(BIN)/pytest --timeout 3600 tests/components/deploy/test_every_request.py
 
-mutants: setup ## Plant bugs into the gate and see that the tests notice each
+mutants: setup ## Plant bugs into gate and rollout and see that the tests notice each
 	$(BIN)/python benchmarks/mutants.py
 
 lint: setup ## Check style, types, YAML and workflows

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - a planted bug reads best on one line
-"""Plant bugs into the gate, one at a time, and see that the tests notice each.
+"""Plant bugs into gate and rollout, one at a time, and see that the tests notice each.
 
 A gate is only as good as what would be noticed if it were wrong. Each mutant is a fault that gates are known to have,
 made in a copy of the sources; the tests that guard it have to fail there. Exits with 1 when one survives.
@@ -29,7 +29,8 @@ RESAMPLED = "src/finetune/metrics/resampled.py"
 CHECKS, METRICS = "src/finetune/data/checks/splits.py", "src/finetune/metrics/classification.py"
 REGISTER = "components/register/register.py"
 TARGET, PLAN, HEALTH = "components/deploy/target.py", "components/deploy/plan.py", "components/deploy/health.py"
-ROLLOUT = "components/deploy/rollout.py"
+OPENING, ROLLOUT, SMOKE, GOLDEN = (f"components/deploy/{name}.py" for name in ("opening", "rollout", "smoke", "golden"))
+ROLLOUT_TESTS = "tests/components/deploy/test_rollout.py tests/components/deploy/test_lock.py"
 GUARDS = {
     GATE: "tests/finetune/test_gate.py",
     POLICY: "tests/finetune/test_policy.py",
@@ -44,9 +45,12 @@ GUARDS = {
     RESAMPLED: "tests/finetune/metrics",
     REGISTER: "tests/components/test_register.py",
     TARGET: "tests/components/deploy/test_target.py",
-    PLAN: "tests/components/deploy/test_rollout.py",
-    HEALTH: "tests/components/deploy/test_rollout.py",
-    ROLLOUT: "tests/components/deploy/test_rollout.py",
+    PLAN: ROLLOUT_TESTS,
+    OPENING: ROLLOUT_TESTS,
+    HEALTH: "tests/components/deploy/test_health.py",
+    SMOKE: ROLLOUT_TESTS,
+    GOLDEN: "tests/components/deploy/test_golden.py",
+    ROLLOUT: f"{ROLLOUT_TESTS} tests/components/deploy/test_every_call.py",
 }
 
 
@@ -138,6 +142,39 @@ MUTANTS = (
     Mutant("any registered model is deployed", TARGET, "if tags.get(VERDICT_TAG) != PROMOTED:", "if False:"),
     Mutant("any content is deployed", TARGET, "if len(set(digests.values())) != 1:", "if False:"),
     Mutant("an old registration is deployed", TARGET, "        check_valid(Path(registration), found.valid_until, now)\n", ""),
+    Mutant("a named version is promoted without a verdict", TARGET, "if purpose == PROMOTE and approved is None:", "if False:"),
+    Mutant("a named version's verdict has no age", TARGET, '    check_valid(f"{target.model}: tag {VALID_UNTIL_TAG}", tags.get(VALID_UNTIL_TAG), now)\n', ""),
+    Mutant("a version to go back to needs no verdict", TARGET, "if not tags.get(VERDICT_DIGEST_TAG):", "if False:"),
+    Mutant("another rollout's lock is none", OPENING, "if lock is None or owner_is_gone or now >= lock.until:", "if True:"),
+    Mutant("a lock never ends", OPENING, "if lock is None or owner_is_gone or now >= lock.until:", "if lock is None or owner_is_gone:"),
+    Mutant("a lock is not read back", ROLLOUT, "if found is None or not has_lock(found, self._owner):", "if False:"),
+    Mutant("what another took over is undone", ROLLOUT, "if live is not None and live.lock is not None and not has_lock(live, self._owner):", "if False:"),
+    Mutant("a failed incumbent is one", OPENING, "    if not live.healthy(name):", "    if False:"),
+    Mutant("an incumbent that dies goes unnoticed", PLAN, "if record.incumbent is not None and not live.healthy(record.incumbent):", "if False:"),
+    Mutant("an endpoint that failed is used", OPENING, "if live.provisioning_state != SUCCEEDED and unfinished is None:", "if False:"),
+    Mutant("traffic changed by hand goes unnoticed", PLAN, "if expected is not None and not _is(", "if False and not _is("),
+    Mutant("no smoke test", PLAN, "return Stage(SMOKE, baseline, {}, 0), *(", "return Stage(HOLD, baseline, {}, 0), *("),
+    Mutant("no mirroring", PLAN, "*([mirror] if policy.mirror_percent else [])", "*()"),
+    Mutant("no canaries", PLAN, "for share in policy.canary_percents", "for share in policy.canary_percents[-1:]"),
+    Mutant("the traffic is not put back", PLAN, "if not _is(live, back.traffic, {}) and back not in skipped:", "if False:"),
+    Mutant("the new colour is not removed", PLAN, "candidate.rollout == record.id and remove not in skipped", "False"),
+    Mutant("a first rollout's endpoint is not removed", PLAN, "if record.made_endpoint and not live.deployments and", "if False and"),
+    Mutant("every idle deployment is ours", OPENING, "and (deployment.name in COLOURS or deployment.rollout is not None)", "and True"),
+    Mutant("an unfinished rollout's traffic is believed", OPENING, "if live.healthy(unfinished.incumbent):", "if False:"),
+    Mutant("a check that fails is passed", ROLLOUT, "        if failed:\n", "        if False:\n"),
+    Mutant("an interrupt is not undone", ROLLOUT, "        except BaseException as error:", "        except Exception as error:"),
+    Mutant("the way back ends at its first failure", ROLLOUT, "ATTEMPTS = 3", "ATTEMPTS = 1"),
+    Mutant("errors are fine", HEALTH, "rate <= limit, reason, rate", "True, reason, rate"),
+    Mutant("slow is fine", HEALTH, "candidate <= limit, reason, candidate", "True, reason, candidate"),
+    Mutant("slower than the incumbent is fine", HEALTH, "        if against < limit:", "        if False:"),
+    Mutant("other answers are fine", HEALTH, "few or share >= limit", "True"),
+    Mutant("tracebacks are fine", HEALTH, "passed = gained <= policy.maximum_tracebacks", "passed = True"),
+    Mutant("another label than the model's own", SMOKE, 'if found.get("label") != expected["label"]:', "if False:"),
+    Mutant("other probabilities than the model's own", SMOKE, "> PROBABILITY_TOLERANCE", "> 1"),
+    Mutant("golden labels are not compared", GOLDEN, "if label not in right:", "if False:"),
+    Mutant("golden latency is not compared", GOLDEN, "if milliseconds > golden.latency_ms:", "if False:"),
+    Mutant("golden schema is not compared", GOLDEN, "if error is not None:", "if False:"),
+    Mutant("no golden request is enough", GOLDEN, "    if not found:", "    if False:"),
     Mutant("a registration of another verdict is deployed", TARGET, "target.verdict_sha256 not in (None, tags.get(VERDICT_DIGEST_TAG))", "False"),
 )  # fmt: skip
 

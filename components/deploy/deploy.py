@@ -93,7 +93,8 @@ def _deploy(target: Any, arguments: DeployArguments, journal: Any) -> None:
     from azure.core.exceptions import AzureError, ResourceNotFoundError
     from golden import read_golden_requests
     from policy import POLICY_FILE, read_rollout_policy
-    from rollout import NO_JOB, RolloutRequest, roll_out
+    from request import NO_JOB, RolloutRequest
+    from rollout import roll_out
     from smoke import read_own_example
     from target import check_champion, check_registered, complete_by_tags
 

@@ -5,21 +5,13 @@ Until the new version is committed, any failure puts the old state back; after t
 
 import contextlib
 import logging
-import time
 import uuid
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from golden import GoldenRequest
-from health import HealthCheck, judge, judge_tracebacks
-from journal import Journal
-from live import IN_PROGRESS, LIVE, Endpoint, Lock, Record
-from plan import (
-    MIRROR,
-    SMOKE,
+from actions import (
     Action,
     Begin,
     Check,
@@ -34,22 +26,18 @@ from plan import (
     Stage,
     Unchanged,
     Wait,
-    check_lock,
-    choose_opening,
-    ended,
-    has_lock,
-    next_action,
-    next_release,
-    next_tidy,
-    next_undo,
+    describe,
 )
-from policy import RolloutPolicy
-from probes import Ask, ScoringTarget, ask, probe
+from journal import Journal
+from live import IN_PROGRESS, LIVE, Endpoint, Lock, Record
+from opening import check_lock, choose_opening
+from plan import ended, has_lock, next_action, next_release, next_tidy, next_undo
+from probes import ScoringTarget
+from request import NO_JOB, RolloutRequest, World
 from service import CLIENT_FAILURES, Service
-from smoke import OwnExample, smoke_test
+from stage_check import check_stage
 
 from finetune.errors import InputError
-from finetune.workspace import ModelVersion
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -59,38 +47,9 @@ SETTLE_SECONDS = 1800.0
 """For so long an operation that is under way is waited for."""
 LOCK_SETTLE_SECONDS = 2.0
 """Between writing a lock and reading it back: whoever saw the endpoint unlocked has written by then."""
-NO_JOB = "none"
 ATTEMPTS = 3
 ATTEMPT_PAUSE_SECONDS = 2.0
 JOURNALLED_LOG_LINES = 30
-
-
-@dataclass(frozen=True)
-class RolloutRequest:
-    """What is to serve where, and what it takes."""
-
-    model: ModelVersion
-    endpoint_name: str
-    definition: Path
-    """Folder with endpoint.yml, deployment.yml and what they refer to."""
-    example: OwnExample
-    golden: tuple[GoldenRequest, ...]
-    policy: RolloutPolicy
-    job: str = NO_JOB
-    """The Azure ML job that does it, for those who find its lock."""
-    take_over: bool = False
-    """Another rollout's lock does not count."""
-    check_incumbent: Callable[[ModelVersion | None], None] = lambda serving: None
-    """Raises InputError when the model may not follow the one that serves; None when none does."""
-
-
-@dataclass(frozen=True)
-class World:
-    """What there is beside the service: requests and time."""
-
-    send: Ask = ask
-    sleep: Callable[[float], None] = time.sleep
-    now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
 
 class LockLostError(InputError):
@@ -219,7 +178,7 @@ class _Rollout:
             self._wait(action.names)
             return
         self._waited = 0.0
-        step = _describe(action)
+        step = describe(action)
         self._journal.start(step)
         traffic, figures = dict(live.traffic), {"mirror": dict(live.mirror)} if live.mirror else {}
         match action:
@@ -244,31 +203,8 @@ class _Rollout:
         self._journal.step(step, traffic, **figures)
 
     def _check(self, stage: Stage, record: Record, uri: str) -> None:
-        request, policy = self._request, self._request.policy
         target = ScoringTarget(uri, self._service.key(), None)
-        candidate = replace(target, deployment=record.candidate)
-        incumbent = None if record.incumbent is None else replace(target, deployment=record.incumbent)
-        checks: tuple[HealthCheck, ...] = ()
-        if stage.name == SMOKE:
-            checks = smoke_test(request.example, request.golden, lambda body: self._world.send(candidate, body))
-        else:
-            log = self._service.logs(record.candidate) if stage.name == MIRROR else ""
-            bodies = [request.example.body, *(golden.body for golden in request.golden)]
-            probing = probe(
-                (candidate, incumbent, target),
-                bodies,
-                policy.probes,
-                stage.seconds,
-                policy.maximum_error_rate,
-                self._world.send,
-                self._world.sleep,
-                self._world.now,
-            )
-            checks = judge(probing, policy)
-            if stage.name == MIRROR:
-                checks += (judge_tracebacks(log, self._service.logs(record.candidate), policy),)
-            if dict(stage.traffic) == {record.candidate: 100}:
-                checks += smoke_test(request.example, request.golden, lambda body: self._world.send(target, body))
+        checks = check_stage(stage, record, target, self._request, self._service.logs, self._world)
         failed = [check for check in checks if not check.passed]
         self._journal.step(
             f"{stage.name} checked" if not failed else f"{stage.name} failed",
@@ -344,7 +280,7 @@ class _Rollout:
                     self._world.sleep(ATTEMPT_PAUSE_SECONDS)
                     continue
                 failed_in_a_row = 0
-                step = "look at the endpoint" if action is None else _describe(action)
+                step = "look at the endpoint" if action is None else describe(action)
                 failures.append(f"failed: {step}: {type(error).__name__}: {error}")
                 if action is None:
                     break
@@ -382,24 +318,3 @@ class _Rollout:
         pause = min(10.0, 0.5 + self._waited / 10)
         self._world.sleep(pause)
         self._waited += pause
-
-
-def _describe(action: Action) -> str:
-    match action:
-        case SetTraffic():
-            return action.step
-        case CreateDeployment():
-            return f"{action.name} created"
-        case RemoveDeployment():
-            return f"{action.name} removed"
-        case RemoveEndpoint():
-            return "endpoint removed"
-        case Check():
-            return action.stage.name
-        case Commit():
-            return "committed"
-        case Release():
-            return "lock given back"
-        case Wait():
-            return f"wait for {', '.join(action.names)}"
-    return type(action).__name__

@@ -1,7 +1,6 @@
 """A rollout against the workspace in memory."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,10 +40,22 @@ def _deploy_modules(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def deploy() -> Any:
     """The component's modules by name."""
-    names = ("live", "plan", "policy", "probes", "health", "golden", "smoke", "service", "rollout", "journal", "target")
+    names = (
+        "live",
+        "request",
+        "plan",
+        "policy",
+        "probes",
+        "health",
+        "golden",
+        "smoke",
+        "service",
+        "rollout",
+        "journal",
+        "target",
+    )
     modules = {name: __import__(name) for name in names}
-    assert all(Path(module.__file__).parent == ROOT / "components" / "deploy" for module in modules.values())
-    assert "deploy" not in sys.modules or Path(sys.modules["deploy"].__file__).parent == ROOT / "components" / "deploy"
+    assert all(Path(module.__file__).parent == folder for module in modules.values())
     return SimpleNamespace(**modules)
 
 
@@ -65,7 +76,7 @@ def roll_out(deploy: Any, policy: Any, tmp_path: Path) -> Callable[..., dict]:
         options = {
             name: change.pop(name) for name in ("job", "take_over", "check_incumbent", "golden") if name in change
         }
-        request = deploy.rollout.RolloutRequest(
+        request = deploy.request.RolloutRequest(
             ModelVersion(*model.split(":")),
             "messages",
             change.pop("definition", DEFINITION),
@@ -75,7 +86,7 @@ def roll_out(deploy: Any, policy: Any, tmp_path: Path) -> Callable[..., dict]:
             **options,
         )
         journal = deploy.journal.Journal(tmp_path / "rollout.json", "messages", model)
-        world = deploy.rollout.World(workspace.send, workspace.clock.sleep, workspace.clock.now)
+        world = deploy.request.World(workspace.send, workspace.clock.sleep, workspace.clock.now)
         deploy.rollout.roll_out(workspace.client, request, journal, world)
         return run.journal()
 

@@ -129,11 +129,11 @@ def run(deploy: Any, policy: Any, site: Site) -> Callable[..., dict]:
         example = deploy.smoke.OwnExample(
             [{"text": "t"}], [{"label": "a", "score": 0.9, "probabilities": [0.9, 0.1]}], ["a", "b"]
         )
-        request = deploy.rollout.RolloutRequest(
+        request = deploy.request.RolloutRequest(
             ModelVersion("m", "2"), endpoint, site.definition, example, (), policy(**POLICY), **options
         )
         journal = deploy.journal.Journal(site.journal, endpoint, "m:2")
-        world = deploy.rollout.World(sleep=lambda seconds: None)
+        world = deploy.request.World(sleep=lambda seconds: None)
         deploy.rollout.roll_out(site.client, request, journal, world)
         return json.loads(site.journal.read_text())
 
