@@ -40,20 +40,8 @@ def _deploy_modules(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def deploy() -> Any:
     """The component's modules by name."""
-    names = (
-        "live",
-        "request",
-        "plan",
-        "policy",
-        "probes",
-        "health",
-        "golden",
-        "smoke",
-        "service",
-        "rollout",
-        "journal",
-        "target",
-    )
+    folder = ROOT / "components" / "deploy"
+    names = [path.stem for path in folder.glob("*.py") if path.stem != "deploy"]
     modules = {name: __import__(name) for name in names}
     assert all(Path(module.__file__).parent == folder for module in modules.values())
     return SimpleNamespace(**modules)
