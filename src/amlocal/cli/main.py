@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from amlocal.cli import asset, job, lint, online_endpoint, workspace
+from amlocal.cli import asset, job, lint, online_endpoint, schedule, workspace
 from amlocal.cli import exec as exec_command
 from amlocal.errors import AmlocalError
 
@@ -29,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="folder for everything amlocal keeps (default: $AMLOCAL_HOME, else ./.amlocal)",
     )
     subparsers = parser.add_subparsers(dest="group", metavar="GROUP", required=True)
-    groups = (job, lint, asset, workspace, online_endpoint, exec_command)
+    groups = (job, schedule, lint, asset, workspace, online_endpoint, exec_command)
     for register in (group.register for group in groups):
         register(subparsers)
     return parser

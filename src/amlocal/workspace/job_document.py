@@ -22,7 +22,9 @@ from amlocal.workspace.store import Json
 KINDS = {"Pipeline": "pipeline", "Command": "command", "Sweep": "sweep"}
 """What the REST interface calls the jobs that run here, and what YAML calls them."""
 
-_OF_THE_RECORD = frozenset({"jobType", "isArchived", "status", "properties", "services", "parentJobName"})
+_OF_THE_RECORD = frozenset(
+    {"jobType", "isArchived", "status", "properties", "services", "parentJobName", "sourceJobId"}
+)
 """What says nothing about what is to run. ``services`` in a fetched job are links to the studio."""
 _REFERENCES = {"componentId": "component", "environmentId": "environment", "codeId": "code", "computeId": "compute"}
 _SEARCH_ARGUMENTS = {
@@ -53,7 +55,7 @@ def job_document(properties: Json) -> Json:
     document: Json = {"type": KINDS[stated]}
     try:
         for key, value in properties.items():
-            if value is None or key in _OF_THE_RECORD:
+            if value in (None, "") or key in _OF_THE_RECORD:
                 continue
             name, write = _PARTS.get(key, (_snake(key), _plain))
             document[name] = write(value)

@@ -156,7 +156,7 @@ class JobRecords:
     """
 
     def __init__(self, home: Path) -> None:
-        self._home = home
+        self.home = home
         self._known: dict[str, tuple[tuple[int, int], JobRecord]] = {}
 
     def find(self, name: str) -> JobRecord | None:
@@ -165,7 +165,7 @@ class JobRecords:
         Raises:
             AmlocalError: The record is damaged.
         """
-        folder = JobFolder(self._home, name)
+        folder = JobFolder(self.home, name)
         try:
             status = folder.record.stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -182,11 +182,11 @@ class JobRecords:
     def all(self) -> list[JobRecord]:
         """Read the records of all jobs, the one started last first; one that is damaged hides no other."""
         records = []
-        for folder in job_folders(self._home):
+        for folder in job_folders(self.home):
             with contextlib.suppress(AmlocalError):
                 record = self.find(folder.name)
                 records += [] if record is None else [record]
-        return sorted(records, key=lambda record: (record.started or float("inf"), record.name), reverse=True)
+        return sorted(records, key=_start, reverse=True)
 
     def run(self, run_id: str) -> JobRun | None:
         """Find a run by its id."""
@@ -199,3 +199,8 @@ class JobRecords:
         run = self.run(run_id)
         record = None if run is None else self.find(run.job)
         return [] if record is None else [child for child in runs_of(record) if child.parent == run_id]
+
+
+def _start(record: JobRecord) -> tuple[float, str]:
+    """Order jobs by their start; one that has not started is the newest."""
+    return float("inf") if record.started is None else record.started, record.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,17 +15,20 @@ from starlette.routing import Route
 
 from amlocal.endpoints.instance import ProvisioningError
 from amlocal.errors import AmlocalError
+from amlocal.lint.check import read_checked_plan
 from amlocal.run.records import ENDED, JobRecord
 from amlocal.workspace import names
 from amlocal.workspace.arm_shapes import arm_id
 from amlocal.workspace.assets import read_json
 from amlocal.workspace.errors import ArmError, bad_request, conflict, not_found
 from amlocal.workspace.job_document import job_document
+from amlocal.workspace.job_references import check_references
 from amlocal.workspace.job_runner import JobRunner
 from amlocal.workspace.job_runs import JobRecords, runs_of
 from amlocal.workspace.job_shapes import ABOUT, CANCEL_REQUESTED, COLLECTION, child_resource, job_resource
 from amlocal.workspace.layout import write_atomically
 from amlocal.workspace.operations import Operations
+from amlocal.workspace.registry import Registry
 from amlocal.workspace.store import Json, Resource, Store
 from amlocal.workspace.versions import NAME
 
@@ -64,6 +68,17 @@ class Jobs:
             Route(one + "/cancel", self._cancel, methods=["POST"]),
         ]
 
+    def find(self, name: str) -> JobRecord | None:
+        """Find a job.
+
+        Raises:
+            ArmError: Its record is damaged.
+        """
+        try:
+            return self.records.find(name) if NAME.fullmatch(name) else None
+        except AmlocalError as error:
+            raise ArmError(500, "InternalServerError", f"Job {name}: {error}") from None
+
     def said(self, name: str) -> Resource | None:
         """Give what clients said of a job."""
         return self.store.get(COLLECTION, name)
@@ -86,6 +101,26 @@ class Jobs:
                 properties[key] = value
         self.store.put(COLLECTION, record.name, {**body, "properties": properties})
 
+    async def check(self, name: str, properties: Json) -> None:
+        """See that a job could run, without running it.
+
+        Args:
+            name: What it is called in messages.
+            properties: As azure-ai-ml sends them.
+
+        Raises:
+            ArmError: It could not.
+        """
+        check_references(self.store, properties)
+        text = _yaml(properties)
+        with tempfile.TemporaryDirectory(dir=self.documents, prefix=".check-") as folder:
+            path = Path(folder, f"{name}.yml")
+            path.write_bytes(text)
+            try:
+                await asyncio.to_thread(read_checked_plan, path, (), Registry(self.records.home))
+            except AmlocalError as error:
+                raise bad_request(f"The job of {name} cannot run as submitted: {error}") from None
+
     async def submit(self, name: str, properties: Json) -> None:
         """Start a job.
 
@@ -98,11 +133,12 @@ class Jobs:
         """
         if name in self._starting:
             raise conflict(f"Job {name} is being created.")
-        document = {"experiment_name": DEFAULT_EXPERIMENT, **job_document(properties)}
+        check_references(self.store, properties)
+        text = _yaml(properties)
         self._starting.add(name)
         path = self.documents / f"{name}.yml"
         try:
-            write_atomically(path, yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode())
+            write_atomically(path, text)
             # Before the job: whoever sees the job sees what was submitted.
             self.store.put(COLLECTION, name, {"properties": properties})
             await self.runner.start(path, name)
@@ -138,7 +174,7 @@ class Jobs:
 
     async def _get(self, request: Request) -> Response:
         name = str(request.path_params["job"])
-        record = self.records.find(name) if NAME.fullmatch(name) else None
+        record = self.find(name)
         if record is not None:
             return JSONResponse(self._answer(record))
         run = await asyncio.to_thread(self.records.run, name)
@@ -151,7 +187,7 @@ class Jobs:
         if NAME.fullmatch(name) is None:
             raise bad_request(f"{name!r} is no name of a job; expected letters, digits, '-', '_' and '.'.")
         body = await read_json(request)
-        record = self.records.find(name)
+        record = self.find(name)
         if record is not None:
             self._check_unchanged(record, body["properties"])
             self.update(record, {key: body["properties"].get(key) for key in ABOUT})
@@ -161,7 +197,7 @@ class Jobs:
 
     async def _cancel(self, request: Request) -> Response:
         name = str(request.path_params["job"])
-        record = self.records.find(name) if NAME.fullmatch(name) else None
+        record = self.find(name)
         if record is None:
             run = await asyncio.to_thread(self.records.run, name)
             if run is None:
@@ -183,7 +219,7 @@ class Jobs:
         return job_resource(record, next(runs_of(record)), self.said(record.name))
 
     def _found(self, name: str) -> JobRecord:
-        record = self.records.find(name)
+        record = self.find(name)
         if record is None:
             raise ArmError(500, "InternalServerError", f"Job {name} was started and has no record.")
         return record
@@ -203,3 +239,8 @@ class Jobs:
                 f"A job named {record.name} exists, and its {' and '.join(sorted(changed))} cannot be changed. "
                 "Give a new job another name. Description, display name, tags and properties can be updated."
             )
+
+
+def _yaml(properties: Json) -> bytes:
+    document = {"experiment_name": DEFAULT_EXPERIMENT, **job_document(properties)}
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()

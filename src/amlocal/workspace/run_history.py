@@ -27,7 +27,6 @@ from amlocal.workspace.store import Json
 
 HISTORY = f"/history/v1.0{names.WORKSPACE_ARM_ID}"
 DATA = f"/data/v1.0{names.WORKSPACE_ARM_ID}"
-PAGE = 100
 _ASSET = re.compile(r"/data/azureml_(?P<run>.+)_output_data_(?P<output>.+)/versions/1$")
 _IN_HISTORY = {"hidden": "isArchived"}
 
@@ -64,14 +63,10 @@ class RunHistory:
     async def _children(self, request: Request) -> Response:
         run, record = await self._find(str(request.path_params["run"]))
         children = await asyncio.to_thread(self.jobs.records.children, run.id)
-        query = request.query_params
-        start = _number(query.get("$continuationToken"), 0)
-        end = start + min(_number(query.get("$top"), PAGE), PAGE)
-        page: Json = {"value": [self._resource(child, record) for child in children[start:end]]}
-        if len(children) > end and "$top" not in query:
-            page["continuationToken"] = str(end)
-            page["nextLink"] = f"https://{names.API_HOST}{request.url.path}?$continuationToken={end}"
-        return JSONResponse(page)
+        top = request.query_params.get("$top", "")
+        # All at once: azure-ai-ml asks for no second page.
+        chosen = children[: int(top)] if top.isdecimal() else children
+        return JSONResponse({"value": [self._resource(child, record) for child in chosen]})
 
     async def _details(self, request: Request) -> Response:
         run, record = await self._find(str(request.path_params["run"]))
@@ -126,7 +121,3 @@ async def _object(request: Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise bad_request("The request body must be an object.")
     return body
-
-
-def _number(text: str | None, default: int) -> int:
-    return int(text) if text is not None and text.isdecimal() else default

@@ -24,6 +24,7 @@ from amlocal.workspace.online_deployments import OnlineDeployments
 from amlocal.workspace.online_endpoints import OnlineEndpoints
 from amlocal.workspace.operations import Hold, Operations, no_hold
 from amlocal.workspace.run_history import RunHistory
+from amlocal.workspace.schedules import Schedules
 from amlocal.workspace.store import Store
 
 MLFLOW_SECONDS = 120.0
@@ -93,7 +94,9 @@ async def running_services(
         stack.push_async_callback(operations.close)
         await deployments.restore()
         jobs = Jobs(store, records, job_runner, operations, layout.job_documents)
-        more = [*endpoints.routes(), *deployments.routes(), *jobs.routes(), *operations.routes()]
+        schedules = Schedules(store, jobs, operations)
+        more = [*endpoints.routes(), *deployments.routes(), *jobs.routes(), *schedules.routes()]
+        more += operations.routes()
         api_routes: list[BaseRoute] = [
             *RunHistory(jobs, RunArtifacts(layout.run_logs), key).routes(),
             *artifact_routes(blobs, key),
