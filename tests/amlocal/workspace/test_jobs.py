@@ -148,6 +148,7 @@ def test_the_same_job_again_runs_nothing_twice(
     assert in_process_client.jobs.get("spoken").tags == {"owner": "ada", "reviewer": "eve"}
 
 
+@pytest.mark.rule("What a job is cannot change once it exists; sending the same job again runs nothing twice")
 def test_another_job_of_the_same_name_is_refused(
     submitted: Job, in_process_client: MLClient, job: Callable[..., Job]
 ) -> None:
@@ -166,6 +167,7 @@ def test_an_answer_that_got_lost(
     assert in_process_client.jobs.create_or_update(job("spoken")).status == RUNNING
 
 
+@pytest.mark.rule("A submitted job names environments, computes, components and data of its workspace")
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -226,6 +228,7 @@ def test_a_compute_that_is_not_there(in_process_client: MLClient, job: Callable[
         in_process_client.jobs.create_or_update(job("spoken", ("cpu-cluster", "none-such")))
 
 
+@pytest.mark.rule("Cancel of a job that has ended, or of a part of a job")
 def test_cancel(submitted: Job, in_process_client: MLClient, in_process_workspace: InProcessWorkspace) -> None:
     in_process_client.jobs.begin_cancel("spoken").result()
 
@@ -245,12 +248,14 @@ def test_a_job_whose_end_is_awaited(
     del poller
 
 
+@pytest.mark.rule("Unknown job or schedule")
 @pytest.mark.parametrize("verb", ["get", "begin_cancel", "stream", "archive", "download"])
 def test_an_unknown_job(verb: str, in_process_client: MLClient) -> None:
     with pytest.raises(ResourceNotFoundError, match="Job nobody does not exist in this workspace"):
         getattr(in_process_client.jobs, verb)("nobody")
 
 
+@pytest.mark.rule("Tags and properties of a job are added to those that it has")
 def test_tags_names_and_archive(submitted: Job, in_process_client: MLClient) -> None:
     jobs = in_process_client.jobs
     changed = jobs.update("spoken", tags={"reviewed": "yes"}, display_name="said", description="d")

@@ -14,8 +14,10 @@ import pytest
 from azure.ai.ml import MLClient, load_component, load_job
 from azure.ai.ml.entities import (
     AmlCompute,
+    CronTrigger,
     Data,
     Environment,
+    JobSchedule,
     ManagedOnlineEndpoint,
     Model,
 )
@@ -218,6 +220,7 @@ def exercise_jobs(place: Workplace) -> None:
     assert [each.display_name for each in place.jobs.list(parent_job_name=place.name)] == ["say"]
     place.jobs.download(place.name, output_name="said", download_path=place.folder / "down")
     assert [path.read_text() for path in (place.folder / "down").rglob("hello.txt")] == ["hello\n"]
+    assert place.jobs.update(place.name, tags={"a": "b"}).tags == {"a": "b"}
     place.jobs.archive(place.name)
     assert place.name not in [each.name for each in place.jobs.list()]
     place.jobs.restore(place.name)
@@ -226,6 +229,26 @@ def exercise_jobs(place: Workplace) -> None:
     submit(place, f"{place.name}-long", seconds=100)
     place.jobs.begin_cancel(f"{place.name}-long").result()
     assert place.jobs.get(f"{place.name}-long").status == "Canceled"
+
+
+def exercise_schedules(place: Workplace) -> None:
+    (place.folder / "job.yml").write_text(JOB.replace("SECONDS", "0"))
+    schedule = JobSchedule(
+        name=place.name,
+        trigger=CronTrigger(expression="0 3 * * 1-5"),
+        create_job=load_job(place.folder / "job.yml"),
+    )
+    assert place.schedules.begin_create_or_update(schedule).result().is_enabled
+    assert not place.schedules.begin_disable(place.name).result().is_enabled
+    assert place.name not in [each.name for each in place.schedules.list()]
+    place.schedules.begin_enable(place.name).result()
+    assert place.schedules.get(place.name).trigger.expression == "0 3 * * 1-5"
+    fired = place.schedules.trigger(place.name).job_name
+    place.complete_job(fired, place.folder)
+    place.jobs.stream(fired)
+    assert place.jobs.get(fired).status == "Completed"
+    place.schedules.begin_delete(place.name).result()
+    assert place.name not in [each.name for each in place.schedules.list(list_view_type="All")]
 
 
 def submit(place: Workplace, name: str, seconds: int) -> None:
@@ -275,7 +298,10 @@ EXERCISES: dict[Callable[[Workplace], None], str] = {
     exercise_components: "components.create_or_update .get .list .archive .restore",
     exercise_data: "data.create_or_update .get .list .archive .restore",
     exercise_models: "models.create_or_update .get .list .download .archive .restore",
-    exercise_jobs: "jobs.create_or_update .get .list .stream .download .archive .restore .begin_cancel",
+    exercise_jobs: "jobs.create_or_update .get .list .stream .download .update .archive .restore .begin_cancel",
+    exercise_schedules: (
+        "schedules.begin_create_or_update .get .list .begin_disable .begin_enable .trigger .begin_delete"
+    ),
     exercise_endpoints: (
         "online_endpoints.begin_create_or_update .get .list .get_keys .begin_regenerate_keys .begin_delete"
     ),

@@ -82,6 +82,7 @@ def test_recurrence_from_yaml(in_process_client: MLClient, job: Path) -> None:
     assert created.trigger.schedule.week_days == ["monday"]
 
 
+@pytest.mark.rule("Only an enabled schedule can be fired")
 def test_enable_and_disable(nightly: JobSchedule, in_process_client: MLClient) -> None:
     schedules = in_process_client.schedules
 
@@ -136,6 +137,7 @@ def test_a_schedule_whose_job_cannot_run_is_refused(in_process_client: MLClient,
     assert listed(in_process_client) == []
 
 
+@pytest.mark.rule("A cron expression has five parts")
 @pytest.mark.parametrize(
     ("trigger", "message"),
     [

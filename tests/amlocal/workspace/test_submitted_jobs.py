@@ -168,31 +168,38 @@ def test_what_the_real_runner_refuses(ml_client: MLClient, workspace: WorkspaceC
 
 
 def test_the_daemon_is_killed_while_a_job_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The job does not notice when the workspace is started again soon; what was said of it is there, too."""
-    home, go, started = tmp_path / "home", tmp_path / "go", tmp_path / "started"
-    path = tmp_path / "job.yml"
-    waits = f"touch {started}; until [ -e {go} ]; do sleep 0.1; done; echo done > ${{{{outputs.text}}}}/a.txt"
-    path.write_text(PIPELINE.format(name="steady", command=f'"{waits}"'))
+    """A job does not notice when the workspace is started again soon; else it fails, and its record says why."""
+    home = tmp_path / "home"
     with running_workspace(home) as connection:
         try:
             client = connected(connection, monkeypatch)
             client.environments.create_or_update(Environment(name="kept", image="none"))
-            client.jobs.create_or_update(load_job(path, params_override=[{"name": "steady", "tags.owner": "ada"}]))
-            wait(started.exists)
-            daemon = psutil.Process(lifecycle.status(home).pid)
-            daemon.kill()
-            daemon.wait(10)
+            for name, restart in (("steady", True), ("alone", False)):
+                started, go, path = (tmp_path / f"{name}.{suffix}" for suffix in ("started", "go", "yml"))
+                waits = f"touch {started}; until [ -e {go} ]; do sleep 0.1; done; echo {name} > ${{{{outputs.text}}}}/a"
+                path.write_text(PIPELINE.format(name=name, command=f'"{waits}"'))
+                client.jobs.create_or_update(load_job(path, params_override=[{"name": name, "tags.owner": "ada"}]))
+                wait(started.exists)
+                daemon = psutil.Process(lifecycle.status(home).pid)
+                daemon.kill()
+                daemon.wait(10)
 
-            assert is_running(read_record(JobFolder(home, "steady")))
+                assert is_running(read_record(JobFolder(home, name)))
+                if restart:
+                    lifecycle.start(home, allow_egress=False)
+                go.touch()
+                wait(lambda job=name: ended(home, job))
+
+            assert "MLflow" in (read_record(JobFolder(home, "alone")).error or "")
             lifecycle.start(home, allow_egress=False)
-            go.touch()
-            wait(lambda: ended(home, "steady"))
-
-            found = client.jobs.get("steady")
-            assert (found.status, found.tags) == (COMPLETED, {"owner": "ada"})
+            assert [(job.name, job.status, job.tags) for job in client.jobs.list()] == [
+                ("alone", FAILED, {"owner": "ada"}),
+                ("steady", COMPLETED, {"owner": "ada"}),
+            ]
             assert client.environments.get("kept", label="latest").image == "none"
         finally:
-            end(home, "steady")
+            for name in ("steady", "alone"):
+                end(home, name)
 
 
 def connected(connection: WorkspaceConnection, monkeypatch: pytest.MonkeyPatch) -> MLClient:
