@@ -11,7 +11,7 @@ from amlocal.errors import AmlocalError
 from amlocal.reader.model import ARTIFACTS
 from amlocal.run.files import JobFolder
 from amlocal.run.jobs import job_folders, read_record
-from amlocal.run.records import JobRecord, StepRecord, TrialRecord
+from amlocal.run.records import FAILED, JobRecord, StepRecord, TrialRecord
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def runs_of(record: JobRecord) -> Iterator[JobRun]:
         status=record.status,
         started=record.started,
         ended=record.ended,
-        error=record.error if lone is None else lone.error or record.error,
+        error=_error(record),
         log=None if lone is None else _path(lone.log),
         artifacts=None if lone is None else _artifacts(lone),
         outputs=outputs,
@@ -142,6 +142,14 @@ def _best(job: str, step: StepRecord) -> str | None:
 
 def _artifacts(step: StepRecord) -> Path | None:
     return Path(step.outputs[ARTIFACTS], "outputs") if ARTIFACTS in step.outputs else None
+
+
+def _error(record: JobRecord) -> str | None:
+    """Say why a job failed: in one text, as clients show no steps."""
+    if record.error is None:
+        return None
+    steps = [f"{step.name}: {step.error}" for step in record.steps.values() if step.status == FAILED and step.error]
+    return "; ".join([record.error, *steps])
 
 
 def _path(text: str | None) -> Path | None:

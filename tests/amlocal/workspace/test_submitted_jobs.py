@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import sys
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -149,7 +151,7 @@ def test_a_step_that_fails(submit: Submit, ml_client: MLClient, workspace: Works
 
     assert ml_client.jobs.get("broken").status == FAILED
     details = ml_client.jobs._runs_operations.get_run_details("broken")
-    assert "first failed" in str(details.error.as_dict())
+    assert "first failed; first: exit code 3" in str(details.error.as_dict())
 
 
 def test_what_the_real_runner_refuses(ml_client: MLClient, workspace: WorkspaceConnection, tmp_path: Path) -> None:
@@ -187,10 +189,12 @@ def test_the_daemon_is_killed_while_a_job_runs(tmp_path: Path, monkeypatch: pyte
                 assert is_running(read_record(JobFolder(home, name)))
                 if restart:
                     lifecycle.start(home, allow_egress=False)
+                else:
+                    wait(lambda: not listens(connection.mlflow_tracking_uri))
                 go.touch()
-                wait(lambda job=name: ended(home, job))
+                wait(lambda job=name: not is_running(read_record(JobFolder(home, job))))
 
-            assert "MLflow" in (read_record(JobFolder(home, "alone")).error or "")
+            assert "MLflow" in (read_record(JobFolder(home, "alone")).steps["second"].error or "")
             lifecycle.start(home, allow_egress=False)
             assert [(job.name, job.status, job.tags) for job in client.jobs.list()] == [
                 ("alone", FAILED, {"owner": "ada"}),
@@ -200,6 +204,12 @@ def test_the_daemon_is_killed_while_a_job_runs(tmp_path: Path, monkeypatch: pyte
         finally:
             for name in ("steady", "alone"):
                 end(home, name)
+
+
+def listens(address: str) -> bool:
+    host, _, port = urllib.parse.urlsplit(address).netloc.partition(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
 
 
 def connected(connection: WorkspaceConnection, monkeypatch: pytest.MonkeyPatch) -> MLClient:
