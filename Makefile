@@ -27,13 +27,13 @@ export AMLOCAL_HOME ?= .amlocal
 JOB := finetune-$(shell date -u +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test acceptance bench-engine bench-router soak chaos public-jobs mutants lint format validate sample clean
+.PHONY: help setup run stop test acceptance bench-engine bench-router soak chaos data-checks public-jobs mutants lint format validate sample clean
 
 help: ## Show this help
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
 	  | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 	@echo
-	@echo '  make run takes DATA= TASK= TEXT= TEXT_PAIR= LABEL= LABELS= CHECKPOINT= EPOCHS= NAME= SET=; see the README.'
+	@echo '  make run takes DATA= TASK= TEXT= TEXT_PAIR= LABEL= LABELS= REPAIR= SLICES= GROUP= CHECKPOINT= EPOCHS= NAME= SET=; see the README.'
 
 setup: $(VENV)/.installed ## Create .venv and install the pinned dependencies
 
@@ -71,6 +71,9 @@ test: setup ## Run all tests
 REAL_DATA ?= ../shared/data
 acceptance: setup ## Run on real data in REAL_DATA; the figures of docs/results.md
 	$(BIN)/python benchmarks/acceptance.py --data $(REAL_DATA)
+
+data-checks: setup ## Check the data in REAL_DATA; hold the findings against what is known
+	$(BIN)/python benchmarks/data_checks.py --data $(REAL_DATA)
 
 public-jobs: setup ## Read all job files in FOLDER; hold each against azure-ai-ml
 	$(BIN)/python benchmarks/public_jobs.py $(FOLDER)
