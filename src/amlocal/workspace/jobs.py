@@ -143,7 +143,8 @@ class Jobs:
             self.store.put(COLLECTION, name, {"properties": properties})
             await self.runner.start(path, name)
         except AmlocalError as error:
-            if self.records.find(name) is None:
+            record = self.find(name)
+            if record is None or Path(record.file) != path:  # nothing, or what somebody else has just made
                 self.store.delete(COLLECTION, name)
                 path.unlink(missing_ok=True)
             raise bad_request(f"Job {name} cannot run as submitted: {error}") from None

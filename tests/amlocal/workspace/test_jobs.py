@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from azure.ai.ml.entities import Environment, Job
 from azure.ai.ml.exceptions import JobException
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
+from amlocal.errors import AmlocalError
 from amlocal.run.files import JobFolder, write_atomically
 from amlocal.run.records import (
     CANCELED,
@@ -25,8 +28,12 @@ from amlocal.run.records import (
     to_json,
 )
 from amlocal.testing import InProcessWorkspace
+from amlocal.workspace.errors import ArmError
 from amlocal.workspace.job_log import execution_log
 from amlocal.workspace.job_runs import JobRecords, runs_of
+from amlocal.workspace.jobs import Jobs
+from amlocal.workspace.operations import Operations
+from amlocal.workspace.store import Store
 
 PIPELINE = """
 type: pipeline
@@ -429,6 +436,35 @@ def test_the_log_of_a_pipeline_only_grows(tmp_path: Path) -> None:
         "tune trial 1: Completed, best score 1.5",
         "tune: Completed",
     ]
+
+
+@dataclass
+class TooLate:
+    """A runner that is forestalled: ``amlocal job create`` makes a job of the same name."""
+
+    home: Path
+
+    async def start(self, document: Path, name: str) -> None:
+        del document
+        record(self.home, name=name)
+        raise AmlocalError(f"job {name!r} exists already; give another --name")
+
+    async def cancel(self, name: str) -> None:
+        del name
+
+
+def test_a_name_that_is_taken_at_the_same_moment(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store.db")
+    jobs = Jobs(store, JobRecords(tmp_path), TooLate(tmp_path), Operations(store), tmp_path / "documents")
+    jobs.documents.mkdir()
+
+    with pytest.raises(ArmError, match="exists already"):
+        asyncio.run(jobs.submit("taken", {"jobType": "Command", "command": "true", "description": "mine"}))
+
+    assert jobs.said("taken") is None
+    assert jobs.find("taken") is not None
+    assert not list(jobs.documents.iterdir())
+    store.close()
 
 
 def test_records_are_read_again_when_they_change(tmp_path: Path) -> None:
