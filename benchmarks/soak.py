@@ -35,7 +35,9 @@ from amlocal.testing import running_workspace
 from amlocal.workspace.connection import WorkspaceConnection
 from finetune.files import folder_sha256
 from finetune.registration import (
+    CHAMPION_TAG,
     MODEL_DIGEST_TAG,
+    NO_CHAMPION,
     PROMOTED,
     VALID_UNTIL_TAG,
     VERDICT_DIGEST_TAG,
@@ -133,6 +135,7 @@ def registration_of(candidate: Candidate, champion: str | None) -> Registration:
         MODEL_DIGEST_TAG: candidate.sha256,
         VERDICT_DIGEST_TAG: verdict,
         VALID_UNTIL_TAG: until,
+        CHAMPION_TAG: champion or NO_CHAMPION,
     }
     return Registration(True, (), candidate.version, candidate.sha256, verdict, until, champion, tags)
 
