@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -327,6 +328,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--rate", type=float, default=60.0, help="requests per second")
     parser.add_argument("--plot", type=Path, help="PNG of the answers over time")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that nothing is left running
     with (
         tempfile.TemporaryDirectory(prefix="amlocal-soak-") as folder,
         running_workspace(Path(folder, "home")) as connection,

@@ -26,7 +26,7 @@ def run(data):
     if model["behaviour"] == "dies" and answered > 6:
         os.killpg(os.getpgrp(), signal.SIGKILL)
     if model["behaviour"] == "slow":
-        time.sleep(0.4)
+        time.sleep(0.8)
     answers = []
     for row in json.loads(data)["input_data"]:
         billing = ("charged" in row["text"]) != (model["behaviour"] == "wrong")
