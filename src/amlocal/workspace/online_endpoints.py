@@ -108,12 +108,16 @@ class OnlineEndpoints:
         return resource
 
     def ready_deployments(self, endpoint: str) -> list[str]:
-        """List the deployments of an endpoint that can answer."""
+        """List the deployments of an endpoint that can answer: those that were provisioned, whatever came after."""
         return [
             deployment.name
-            for deployment in self._store.members(deployments_of(endpoint))
-            if provisioning_state(deployment) in ("Succeeded", "Updating")
+            for deployment in self._store.members(provisioned_of(endpoint))
+            if self._state_of(endpoint, deployment.name) != "Deleting"
         ]
+
+    def _state_of(self, endpoint: str, deployment: str) -> str | None:
+        found = self._store.get(deployments_of(endpoint), deployment)
+        return None if found is None else provisioning_state(found)
 
     def publish(self, endpoint: Resource) -> None:
         """Tell the router an endpoint's keys and traffic."""

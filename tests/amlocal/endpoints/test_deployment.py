@@ -183,9 +183,12 @@ def test_a_silent_script_fails_within_its_readiness_probe(spec: DeploymentSpec, 
 def test_a_dead_process_is_started_again_and_requests_wait_for_it(spec: DeploymentSpec, sockets: Path) -> None:
     async def test(deployment: Deployment) -> tuple[Any, Any]:
         before = await score(deployment)
+        held = asyncio.create_task(score(deployment, sleep=5))
+        await asyncio.sleep(0.1)
         for process in scoring_processes()[:1]:
             process.kill()
-        await asyncio.sleep(0.2)
+        with pytest.raises(ProcessDied):  # at once, not when its five seconds are over
+            await asyncio.wait_for(held, 2)
         return before, await score(deployment)
 
     restarts: list[None] = []

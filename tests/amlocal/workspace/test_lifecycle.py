@@ -9,6 +9,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -32,6 +33,16 @@ def wait_until(condition: object, seconds: float = 15.0) -> None:
 def answers(connection: WorkspaceConnection) -> bool:
     address = f"{connection.mlflow_tracking_uri}/health"
     return requests.get(address, headers={"Authorization": f"Bearer {connection.key}"}, timeout=5).ok
+
+
+def experiments(connection: WorkspaceConnection, method: str, path: str, **body: str) -> Any:
+    address = f"{connection.mlflow_tracking_uri}/api/2.0/mlflow/experiments/{path}"
+    headers = {"Authorization": f"Bearer {connection.key}"}
+    # While MLflow is started again, the request waits.
+    where = {"json": body} if method == "POST" else {"params": body}
+    answer = requests.request(method, address, headers=headers, timeout=60, **where)
+    answer.raise_for_status()
+    return answer.json()
 
 
 def test_start_stop_kill_and_start_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,6 +70,11 @@ def test_start_stop_kill_and_start_again(tmp_path: Path, monkeypatch: pytest.Mon
         assert second.returncode == 1
         assert "another workspace already serves" in second.stderr
 
+        (mlflow,) = [each for each in processes_of(tmp_path) if "mlflow_server" in " ".join(each.cmdline())]
+        mlflow.kill()
+        mlflow.wait(5)
+        created = experiments(connection, "POST", "create", name="kept")
+
         assert state.pid is not None
         os.kill(state.pid, signal.SIGKILL)
         wait_until(lambda: not processes_of(tmp_path))
@@ -67,7 +83,8 @@ def test_start_stop_kill_and_start_again(tmp_path: Path, monkeypatch: pytest.Mon
 
         again = lifecycle.start(tmp_path, allow_egress=False)
         assert again == connection  # same key, same ports
-        assert answers(again)
+        found = experiments(again, "GET", "get-by-name", experiment_name="kept")
+        assert found["experiment"]["experiment_id"] == created["experiment_id"]
 
         assert lifecycle.stop(tmp_path) is True
         assert processes_of(tmp_path) == []
