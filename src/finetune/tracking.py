@@ -97,6 +97,13 @@ class RunLog:
             _write_spool(self._spool, self._parameters, self._metrics)
         return sent
 
+    def keep(self) -> None:
+        """See that what waits outlives this process: sent, or in the spool file."""
+        if self._clock() >= self._next:
+            self.flush()
+        else:
+            _write_spool(self._spool, self._parameters, self._metrics)
+
     def close(self, status: str) -> None:
         """Send the rest and end the run.
 

@@ -22,8 +22,8 @@ def test_the_unmodified_client_accepts_it(path: Path, ml_client: MLClient) -> No
     assert result.passed, result.error_messages
 
 
-def test_there_are_three_pipelines() -> None:
-    assert [path.stem for path in PIPELINES] == ["deploy", "finetune", "train"]
+def test_the_pipelines_are_these() -> None:
+    assert [path.stem for path in PIPELINES] == ["deploy", "finetune", "train", "train_distributed"]
 
 
 def test_train_and_deploy_say_what_finetune_says() -> None:

@@ -99,6 +99,13 @@ class TrainArguments:
         default=AUTO,
         metadata={"help": "torch.set_float32_matmul_precision", "choices": [AUTO, "highest", "high", "medium"]},
     )
+    freed_memory: str = field(
+        default=AUTO,
+        metadata={
+            "help": "what becomes of memory that a step has freed; auto keeps it for the next one on a CPU",
+            "choices": [AUTO, "kept", "returned"],
+        },
+    )
     optimizer: str = field(
         default=AUTO,
         metadata={"help": "AdamW as one fused kernel, or tensor by tensor", "choices": [AUTO, "fused", "foreach"]},

@@ -36,6 +36,7 @@ class Choices:
     attention: Choice
     matmul_precision: Choice
     dropout: Choice
+    freed_memory: Choice
     optimizer: Choice
     compile: Choice
     pinned_memory: Choice
@@ -58,6 +59,7 @@ def choose(arguments: TrainArguments, hardware: Hardware) -> Choices:
         attention=_asked(arguments.attention) or _attention(hardware, precision),
         matmul_precision=_asked(arguments.matmul_precision) or _matmul(hardware),
         dropout=_asked(arguments.dropout) or _dropout(hardware),
+        freed_memory=_asked(arguments.freed_memory) or _freed_memory(hardware),
         optimizer=_asked(arguments.optimizer) or Choice("fused", "one kernel over all weights, on CPU and GPU alike"),
         compile=_asked(arguments.compile) or _compile(hardware),
         pinned_memory=_pinned(hardware),
@@ -88,6 +90,12 @@ def _dropout(hardware: Hardware) -> Choice:
     if hardware.cuda:
         return Choice("native", "a GPU draws masks inside its kernels")
     return Choice("threshold", "a CPU spends a seventh of a step in torch's own draws")
+
+
+def _freed_memory(hardware: Hardware) -> Choice:
+    if hardware.cuda:
+        return Choice("returned", "torch keeps a GPU's memory itself")
+    return Choice("kept", "the system would make each step's memory anew, page by page")
 
 
 def _compile(hardware: Hardware) -> Choice:

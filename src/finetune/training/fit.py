@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from finetune.training.contents import TRAINING_RECORD
 from finetune.training.hardware import describe_hardware, package_versions
 from finetune.training.interruption import InterruptedTrainingError, Interruption, terminable
 from finetune.training.loop import Parts, RunState, kept_step, restore, restore_tensors, train
+from finetune.training.memory import keep_freed_memory
 from finetune.training.model_folder import save_model_folder
 from finetune.training.network import load_for_training, set_up, to_save
 from finetune.training.optimisation import make_optimizer
@@ -60,6 +61,8 @@ def _fit(arguments: TrainArguments, processes: Processes, interruption: Interrup
     transformers.set_seed(arguments.seed)
     choices = choose(arguments, detect_hardware())
     torch.set_float32_matmul_precision(choices.matmul_precision.value)
+    if choices.freed_memory.value == "kept" and not keep_freed_memory():
+        choices = replace(choices, freed_memory=Choice("returned", "the C library has no setting for it"))
     tokenizer, plain = load_for_training(arguments.checkpoint, task, manifest, choices.attention.value)
     model, done = set_up(plain, arguments, choices)
     model.to(processes.device)

@@ -5,6 +5,7 @@ feed-forward block of all other tokens reach no loss; keys and values do. Leavin
 matrices of one layer: a seventh of a model of six layers.
 """
 
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -40,7 +41,7 @@ def use_all_tokens(model: nn.Module) -> None:
 def _forward_of(layer: nn.Module) -> Any:
     attend = layer.attention.self
 
-    def forward(hidden_states: Tensor, attention_mask: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
+    def compute(hidden_states: Tensor, attention_mask: Tensor | None = None, **ignored: Any) -> Tensor:
         from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
         first = hidden_states[:, :1]
@@ -61,6 +62,12 @@ def _forward_of(layer: nn.Module) -> Any:
         )
         joined = layer.attention.output(attended.reshape(*first.shape[:-1], -1), first)
         return layer.feed_forward_chunk(joined)
+
+    def forward(hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        # The class's own forward, which this one stands before, is where transformers checkpoints activations.
+        if getattr(layer, "gradient_checkpointing", False) and layer.training:
+            return layer._gradient_checkpointing_func(partial(compute, **kwargs), hidden_states, *args[:1])
+        return compute(hidden_states, *args[:1], **kwargs)
 
     return forward
 

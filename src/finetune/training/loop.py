@@ -158,6 +158,9 @@ def save_checkpoint(parts: Parts, state: RunState) -> None:
     if not parts.processes.first:
         return
     began = time.perf_counter()
+    if parts.log is not None:
+        # Figures of steps before the checkpoint are not seen again.
+        parts.log.keep()
     saved = parts.folder.save(
         Checkpoint(
             state.step,

@@ -146,7 +146,11 @@ def with_adapters(model: transformers.PreTrainedModel, rank: int, arguments: Tra
     """Put low-rank adapters beside every linear layer of the encoder; the head is trained in full (LoRA, by peft)."""
     from peft import LoraConfig, TaskType, get_peft_model
 
-    head = [name for name, _ in model.named_children() if name != model.base_model_prefix]
+    head = [
+        name
+        for name, module in model.named_children()
+        if name != model.base_model_prefix and any(True for _ in module.parameters())
+    ]
     pooler = ["pooler"] if getattr(model.base_model, "pooler", None) is not None else []
     config = LoraConfig(
         task_type=TaskType.FEATURE_EXTRACTION,
