@@ -27,7 +27,7 @@ export AMLOCAL_HOME ?= .amlocal
 JOB := finetune-$(shell date -u +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test acceptance bench-engine bench-router soak chaos data-checks public-jobs mutants lint format validate sample clean
+.PHONY: help setup run stop test acceptance bench-engine bench-train bench-router soak chaos data-checks public-jobs mutants lint format validate sample clean
 
 help: ## Show this help
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
@@ -87,6 +87,9 @@ bench-router: setup ## Measure what the endpoints' router adds to a request
 
 soak: setup ## Roll out 32 models, good and bad, under a constant load
 	$(BIN)/python benchmarks/soak.py --rollouts 32 --plot docs/images/soak.png
+
+bench-train: setup ## Measure training against the seed recipe on REAL_DATA
+	$(BIN)/python benchmarks/train.py --data $(REAL_DATA)
 
 chaos: setup ## Kill amlocal and its steps at a hundred random points; fail every request of a rollout
 	AMLOCAL_CHAOS_ROUNDS=100 $(BIN)/pytest --timeout 3600 tests/amlocal/run/test_chaos.py

@@ -1,0 +1,249 @@
+r"""What training costs: this project's recipe against the seed recipe, in CPU-seconds per row, interleaved in one run.
+
+The seed recipe is what public fine-tuning samples do: Hugging Face's Trainer, every text padded to the maximum length,
+fp32, rows in random order. Beside the whole recipe, each switch's own part: what a row costs when that switch alone is
+put back.
+
+Batches of the recipe are taken from an epoch's own at evenly spaced lengths, so that few steps stand for all.
+
+Example:
+    python benchmarks/train.py --data ../shared/data --datasets mrpc --models minilm --steps 6
+"""
+
+import argparse
+import gzip
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from datasets import Dataset
+
+from finetune.checkpoints import EMBEDDED_NAME, resolve_checkpoint
+from finetune.data.manifest import DatasetManifest
+from finetune.data.prepare import PrepareRequest, prepare
+from finetune.tasks import task_named
+from finetune.training.arguments import TrainArguments
+from finetune.training.batches import Padding, TokenRows, epoch_order
+from finetune.training.choices import choose, detect_hardware
+from finetune.training.memory import keep_freed_memory
+from finetune.training.network import load_model, set_up
+from finetune.training.optimisation import make_optimizer
+from finetune.training.processes import Processes
+from finetune.training.step import Stepper
+
+ROWS = 2000
+"""Rows of a data set that are prepared: what is measured is the cost of a step."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set in the folder of real data."""
+
+    folder: str
+    task: str
+    columns: Mapping[str, str]
+    max_length: int
+
+
+SOURCES = {
+    "mrpc": Source("mrpc", "text-pair-classification", {"text": "sentence1", "text_pair": "sentence2"}, 128),
+    "amazon": Source("amazon_musical_instruments_5core", "text-classification", {"text": "reviewText"}, 512),
+}
+BATCH = {"minilm": 32, "bert-base": 16}
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "recipe": {},
+    "random order": {"batching": "random"},
+    "fp32": {"precision": "fp32"},
+    "fp32, torch's own products": {"precision": "fp32", "matmul_precision": "highest"},
+    "native dropout": {"dropout": "native"},
+    "last layer for all tokens": {"last_layer": "all_tokens"},
+    "AdamW tensor by tensor": {"optimizer": "foreach"},
+    "LoRA, rank 8": {"lora_rank": 8},
+}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One data set and model, ready to be measured."""
+
+    dataset: Path
+    manifest: DatasetManifest
+    checkpoint: Path
+    batch: int
+    steps: int
+
+
+def main() -> None:
+    """Measure and print a table for each data set and model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of real data")
+    parser.add_argument("--datasets", nargs="+", choices=SOURCES, default=list(SOURCES))
+    parser.add_argument("--models", nargs="+", choices=BATCH, default=list(BATCH))
+    parser.add_argument("--steps", type=int, default=6, help="measured steps in a run")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each variant; the median counts")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    transformers.utils.logging.set_verbosity_error()
+    with tempfile.TemporaryDirectory() as temporary:
+        for model in arguments.models:
+            checkpoint = checkpoint_of(model, Path(temporary))
+            for name in arguments.datasets:
+                dataset = Path(temporary) / f"{name}-{model}"
+                manifest = prepared(SOURCES[name], arguments.data, checkpoint, dataset)
+                bench = Bench(dataset, manifest, checkpoint, BATCH[model], arguments.steps)
+                costs = measure(bench, ["recipe", *arguments.variants], arguments.repeats)
+                print(table(f"{name}, {model}, batch {BATCH[model]}", costs), flush=True)
+
+
+def checkpoint_of(model: str, folder: Path) -> Path:
+    """Return a checkpoint's folder: the embedded one, or random weights of BERT-base's size with its tokenizer."""
+    embedded = resolve_checkpoint(EMBEDDED_NAME).folder
+    if model == "minilm":
+        return embedded
+    made = folder / model
+    transformers.set_seed(0)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(embedded)
+    transformers.BertModel(transformers.BertConfig(vocab_size=len(tokenizer))).save_pretrained(made)
+    tokenizer.save_pretrained(made)
+    return made
+
+
+def prepared(source: Source, data: Path, checkpoint: Path, folder: Path) -> DatasetManifest:
+    """Prepare the first rows of a data set."""
+    with gzip.open(data / source.folder / "train.jsonl.gz", "rt", encoding="utf-8") as stream:
+        rows = [json.loads(line) for line in stream]
+    rows = [row for row in rows if all(row[column] for column in source.columns.values())][:ROWS]
+    plain = folder.with_suffix(".jsonl")
+    with plain.open("w", encoding="utf-8") as stream:
+        for number, row in enumerate(rows):
+            texts = {name: row[column] for name, column in source.columns.items()}
+            # Which label a row has does not change what it costs.
+            stream.write(json.dumps({**texts, "label": "odd" if number % 2 else "even"}) + "\n")
+    request = PrepareRequest(
+        task=source.task,
+        source=plain,
+        source_columns={"text": "text", "text_pair": "text_pair"},
+        label_column="label",
+        label_mapping="as-is",
+        checkpoint=str(checkpoint),
+        max_length=source.max_length,
+        validation_share=0.05,
+        test_share=0.05,
+        seed=1,
+    )
+    return prepare(request, folder)
+
+
+def measure(bench: Bench, variants: Sequence[str], repeats: int) -> dict[str, list[float]]:
+    """Return variant → CPU-seconds per row, a figure for each repeat; all variants take turns."""
+    runs: dict[str, Callable[[], float]] = {"seed recipe": lambda: seed_cost(bench)}
+    for name in dict.fromkeys(variants):
+        runs[name] = lambda name=name: recipe_cost(bench, VARIANTS[name])  # type: ignore[misc]
+    costs: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            costs[name].append(run())
+    return costs
+
+
+def seed_cost(bench: Bench) -> float:
+    """Return CPU-seconds per row of Hugging Face's Trainer, padding to the maximum, fp32."""
+    torch.set_float32_matmul_precision("highest")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(bench.checkpoint)
+    warm = 1
+    marks: list[float] = []
+
+    class Clock(transformers.TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, *ignored: Any, **more: Any) -> None:
+            marks.append(time.process_time())
+
+    trainer = transformers.Trainer(
+        model=network(bench, "sdpa"),
+        args=transformers.TrainingArguments(
+            output_dir=str(bench.dataset / "trainer"),
+            max_steps=bench.steps + warm,
+            per_device_train_batch_size=bench.batch,
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            use_cpu=True,
+            logging_strategy="no",
+        ),
+        train_dataset=Dataset.from_file(str(bench.dataset / "train.arrow")),
+        data_collator=transformers.DataCollatorWithPadding(
+            tokenizer, padding="max_length", max_length=bench.manifest.max_length
+        ),
+        callbacks=[Clock()],
+    )
+    trainer.remove_callback(transformers.PrinterCallback)
+    trainer.train()
+    return (marks[-1] - marks[warm - 1]) / (bench.steps * bench.batch)
+
+
+def recipe_cost(bench: Bench, switches: Mapping[str, Any]) -> float:
+    """Return CPU-seconds per row of this project's step with some switches put back."""
+    given = TrainArguments(
+        str(bench.dataset), "", "", str(bench.checkpoint), per_device_train_batch_size=bench.batch, **switches
+    )
+    choices = choose(given, detect_hardware())
+    if choices.freed_memory.value == "kept":
+        keep_freed_memory()
+    torch.set_float32_matmul_precision(choices.matmul_precision.value)
+    model, _ = set_up(network(bench, choices.attention.value), given, choices)
+    rows = TokenRows(bench.dataset / "train.arrow")
+    padding = Padding.of(transformers.AutoTokenizer.from_pretrained(bench.checkpoint))
+    optimizer = make_optimizer(model, given, fused=choices.optimizer.value == "fused")
+    alone = Processes(0, 1, torch.device("cpu"))
+    stepper = Stepper(model.train(), optimizer, rows, padding, given, choices.precision.value, alone)
+    order = epoch_order(rows.lengths, bench.batch, given.batching == "length_grouped", 1, 0)
+    batches = spread([order[at : at + bench.batch] for at in range(0, len(order), bench.batch)], rows, bench)
+    # Each length once before: what is compiled for a shape is compiled once in a run of thousands of steps.
+    for step, batch in enumerate(batches):
+        stepper.take(batch, step, 1e-5)
+    began = time.process_time()
+    for step, batch in enumerate(batches):
+        stepper.take(batch, step, 1e-5)
+    return (time.process_time() - began) / sum(len(batch) for batch in batches)
+
+
+def spread(batches: list[np.ndarray], rows: TokenRows, bench: Bench) -> list[np.ndarray]:
+    """Return so many whole batches at evenly spaced lengths that they stand for all of them."""
+    whole = sorted(
+        (batch for batch in batches if len(batch) == bench.batch), key=lambda batch: int(rows.lengths[batch].max())
+    )
+    return [whole[int((at + 0.5) * len(whole) / bench.steps)] for at in range(bench.steps)]
+
+
+def network(bench: Bench, attention: str) -> transformers.PreTrainedModel:
+    """Load the model anew."""
+    transformers.set_seed(0)
+    task = task_named(bench.manifest.task)
+    return load_model(bench.checkpoint, str(bench.checkpoint), task, bench.manifest, attention)
+
+
+def table(title: str, costs: Mapping[str, Sequence[float]]) -> str:
+    """Return a Markdown table: medians, what the recipe gains on the seed recipe, and each switch's own part."""
+    medians = {name: statistics.median(values) for name, values in costs.items()}
+    lines = [
+        f"\n{title}\n",
+        "| | CPU-ms per row: median (all) | times less than the seed recipe | the recipe is … times less |",
+        "|---|---|---|---|",
+    ]
+    for name, median in medians.items():
+        each = ", ".join(f"{1000 * value:.1f}" for value in costs[name])
+        against, own = medians["seed recipe"] / median, median / medians["recipe"]
+        lines.append(f"| {name} | {1000 * median:.1f} ({each}) | {against:.2f} | {own:.2f} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
