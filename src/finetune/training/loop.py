@@ -125,6 +125,7 @@ def _evaluate(parts: Parts, state: RunState) -> None:
         state.best_step = state.step
         if parts.processes.first:
             parts.folder.save_best(state.step, saved_tensors(parts.model))
+            parts.folder.forget_old_best(state.best_step)
     if parts.log is not None:
         named = {f"validation/{name}": value for name, value in figures.items() if name != SCORE}
         parts.log.metrics({**named, SCORE: figures[SCORE]}, state.step, at_once=True)
