@@ -236,8 +236,14 @@ async def _run(job: PreparedJob, backend: Backend, watcher: Watcher, signals: li
                 raise
             finally:
                 ends.end(run_id, status)
-                await ends.done()
-                mark.clear()
+                try:
+                    await ends.done()
+                    mark.clear()
+                except AmlocalError as error:
+                    if journal.record.status != COMPLETED:
+                        raise
+                    # Its results are there; the mark stays, so that the next job ends its runs.
+                    journal.job(message=f"its MLflow runs are still open: {error}")
     finally:
         stop.set()  # else asyncio would wait for threads that read to the end what nobody needs any more
         grace = 0.0 if journal.record.status == COMPLETED else GRACE_SECONDS

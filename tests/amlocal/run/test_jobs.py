@@ -125,6 +125,24 @@ def test_what_cannot_be_settled_is_left_for_the_next_time(machine, monkeypatch, 
     assert not any((machine.home / "running").iterdir())
 
 
+def test_a_job_that_completed_stays_so_when_mlflow_is_gone_at_its_end(machine, write, monkeypatch):
+    def gone(*_):
+        raise AmlocalError("MLflow cannot be reached")
+
+    job = write("job.yml", "type: command\ncommand: 'true'\nenvironment: azureml:any:1\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(machine.backend, "end_run", gone, raising=False)
+        record = machine.create(job, name="lone")
+    assert (record.status, record.error) == ("Completed", None)
+    assert "MLflow cannot be reached" in (record.message or "")
+    assert [path.name for path in (machine.home / "running").iterdir()] == ["lone"]
+
+    settle(machine.home, machine.backend)
+
+    assert {run.status for run in machine.backend.runs.values()} == {"FINISHED"}
+    assert not any((machine.home / "running").iterdir())
+
+
 def test_download_of_everything_holds_logs_outputs_and_no_links(machine, write, tmp_path):
     record = machine.create(write("job.yml", JOB))
 
