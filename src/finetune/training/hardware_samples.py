@@ -16,6 +16,7 @@ from typing import Any
 
 import mlflow
 import nvitop
+import torch
 from azure.core.exceptions import AzureError
 from mlflow.entities import Metric, RunTag
 from mlflow.tracking import MlflowClient
@@ -82,7 +83,8 @@ def hardware_sampled(
     if os.environ.get("RANK", "0") != "0":
         yield
         return
-    gpus = list(nvitop.CudaDevice.all())
+    # Without a GPU, nvitop's search for one ends in a message that reads like a failure.
+    gpus = list(nvitop.CudaDevice.all()) if torch.cuda.is_available() else []
     samples = _Samples(os.environ.get("MLFLOW_RUN_ID"), machine_name(gpus))
     ended = threading.Event()
 

@@ -195,7 +195,7 @@ def test_what_the_data_checks_found_is_listed(make_facts: MakeFacts) -> None:
     text = Page(render_page(facts)).text
     assert "conflicting labels train 30 texts with <b> 60 0.4% kept 365, 604 = train 301" in text
     assert "| conflicting_labels | train | 30 texts with &#60;b&#62; | 60 | warn |" in render_brief(facts)
-    assert "Nothing odd was found" in Page(render_page(make_facts())).text
+    assert "The checks found nothing odd" in Page(render_page(make_facts())).text
 
 
 def test_a_first_model_has_no_champion_to_show(make_facts: MakeFacts) -> None:
