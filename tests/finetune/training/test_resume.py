@@ -26,7 +26,7 @@ def weights(run: dict[str, Any]) -> bytes:
 
 
 def test_killed_anywhere_the_weights_are_those_of_an_uninterrupted_run(
-    given: Callable[..., dict[str, Any]], tmp_path: Path
+    given: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chance = random.Random(5)
     alone, killed = given("alone"), given("killed")
@@ -47,7 +47,8 @@ def test_killed_anywhere_the_weights_are_those_of_an_uninterrupted_run(
     assert records[0]["resumed_after_steps"] == []
     assert len(records[1]["resumed_after_steps"]) >= 2
     # One MLflow run for all of its lives, with every step's loss.
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    mlflow.set_tracking_uri(f"file://{tmp_path}/mlruns")
     client = mlflow.MlflowClient()
     runs_known = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
     assert records[1]["mlflow_run"] in {run.info.run_id for run in runs_known}
