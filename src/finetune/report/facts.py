@@ -48,7 +48,7 @@ class Sweep:
     """Name of the trial that is the challenger; None when its run is not known."""
     losses: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     """(step, value) of "loss" and "validation/loss" of the chosen trial."""
-    hardware: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+    hardware: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
     """(seconds since the start, value) of what the chosen trial's hardware did, by MLflow's name without "system/"."""
 
 

@@ -256,6 +256,7 @@ _PANELS = (
     ("power, W", ("power_usage_watts",), 1.0),
 )
 """Axis, endings of the metrics' names, factor into the axis' unit."""
+_LONGEST_GAP_SECONDS = 20
 
 
 def hardware_use(sweep: Sweep) -> Drawing | None:
@@ -272,11 +273,11 @@ def hardware_use(sweep: Sweep) -> Drawing | None:
         drawn = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
         for axes, (axis, series, factor) in zip(drawn, panels, strict=True):
             for name, points in series.items():
-                seconds, values = zip(*points, strict=True)
+                minutes, values = _with_gaps(points)
                 gpu = name.startswith("gpu_")
                 axes.plot(
-                    np.array(seconds) / 60,
-                    np.array(values) * factor,
+                    minutes,
+                    values * factor,
                     color=CHALLENGER if gpu else MUTED,
                     linewidth=1.2,
                     linestyle=("-", (0, (4, 2)), (0, (1, 1)))[int(name.split("_")[1]) % 3] if gpu else "-",
@@ -292,6 +293,13 @@ def hardware_use(sweep: Sweep) -> Drawing | None:
         for name, points in series.items()
     )
     return draw("hardware", "Use of the hardware by the chosen trial", means, (6.6, 0.7 + 1.35 * len(panels)), plot)
+
+
+def _with_gaps(points: Sequence[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return minutes and values, with NaN where a trial was ended and went on later: no line is drawn there."""
+    seconds, values = (np.array(column, dtype=np.float64) for column in zip(*points, strict=True))
+    gaps = np.flatnonzero(np.diff(seconds) > _LONGEST_GAP_SECONDS) + 1
+    return np.insert(seconds, gaps, np.nan) / 60, np.insert(values, gaps, np.nan)
 
 
 def token_lengths(manifest: DatasetManifest) -> Drawing | None:

@@ -151,13 +151,14 @@ def _losses(client: MlflowClient, run_id: str) -> dict[str, tuple[tuple[int, flo
     }
 
 
-def _hardware(client: MlflowClient, run_id: str) -> dict[str, tuple[tuple[int, float], ...]]:
+def _hardware(client: MlflowClient, run_id: str) -> dict[str, tuple[tuple[float, float], ...]]:
     names = sorted(name for name in client.get_run(run_id).data.metrics if name.startswith(HARDWARE_METRICS))
+    histories = {name.removeprefix(HARDWARE_METRICS): _history(client, run_id, name) for name in names}
+    # By the clock: a trial that was ended and went on counts its seconds anew.
+    start = min((points[0].timestamp for points in histories.values() if points), default=0)
     return {
-        name.removeprefix(HARDWARE_METRICS): tuple(
-            (point.step, point.value) for point in _history(client, run_id, name)
-        )
-        for name in names
+        name: tuple(((point.timestamp - start) / 1000, point.value) for point in points)
+        for name, points in histories.items()
     }
 
 
