@@ -109,7 +109,6 @@ lint: setup ## Check style, types, YAML and workflows
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/python .github/scripts/shellcheck_blocks.py
-	@if command -v actionlint >/dev/null; then actionlint; fi
 
 format: setup ## Format the code
 	$(BIN)/ruff format .

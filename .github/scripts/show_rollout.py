@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
     (folder,) = argv
     files = [path for path in (Path(folder) / "named-outputs" / "rollout").rglob("*") if path.is_file()]
     if len(files) != 1:
-        return fail(f"{folder}: the job left no journal of its rollout")
+        return fail(f"{folder}: the job left no journal of its rollout; its own page and log say how far it came")
     journal = json.loads(files[0].read_text(encoding="utf-8"))
     write_summary(render(journal))
     if journal["state"] not in GOOD:
