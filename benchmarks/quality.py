@@ -4,9 +4,9 @@ Both sides train all-MiniLM-L6-v2 on the same prepared rows, with the same learn
 the weights of the best validation, and are measured once on test, by the code that serves. Every training is a process
 of its own. The figures of each are written as they come; a rerun goes on with what is missing.
 
-It fails when the recipe is worse than noise, by accuracy or F1: the upper end of Welch's 95 % interval of the difference
-of the means is below 0, or the difference is below what single seeds differ by (0.02), or there are fewer than three
-seeds a side.
+It fails when the recipe is worse than noise, by accuracy or F1: the upper end of Welch's 95 % interval of the
+difference of the means is below 0, or the difference is below what single seeds differ by (0.02), or there are fewer
+than three seeds a side.
 
 Example:
     python benchmarks/quality.py --data ../shared/data --figures build/quality.jsonl --seeds 1 2 3
@@ -20,11 +20,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from scipy import stats
 
@@ -84,7 +82,9 @@ def main() -> None:
         rows = prepared(given.data / "mrpc", given.rows, Path(temporary) / "texts", dataset)
         wanted = [(side, seed) for seed in given.seeds for side in given.sides]
         for side, seed in wanted:
-            if not any(of_setting(each, rows) and (each.side, each.seed) == (side, seed) for each in known(given.figures)):
+            if not any(
+                of_setting(each, rows) and (each.side, each.seed) == (side, seed) for each in known(given.figures)
+            ):
                 figures = trained(side, seed, rows, dataset, Path(temporary) / f"{side.replace(' ', '-')}-{seed}")
                 with given.figures.open("a", encoding="utf-8") as stream:
                     stream.write(json.dumps(dataclasses.asdict(figures)) + "\n")

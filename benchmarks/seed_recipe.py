@@ -130,7 +130,9 @@ def tokenised(folder: Path, split: str, task: Task, manifest: DatasetManifest, t
     """Read a split's texts and tokenise them."""
     rows = read_rows(folder / f"{split}.jsonl.gz")
     encoded = tokenizer(
-        *([row[column] for row in rows] for column in task.text_columns), truncation=True, max_length=manifest.max_length
+        *([row[column] for row in rows] for column in task.text_columns),
+        truncation=True,
+        max_length=manifest.max_length,
     )
     return Dataset.from_dict({**encoded, "labels": [manifest.labels.index(row["label"]) for row in rows]})
 
