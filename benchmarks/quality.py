@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scipy import stats
+from seed_recipe import mrpc_texts, prepared_mrpc
 
 SIDES = ("seed recipe", "recipe")
 METRICS = ("accuracy", "f1")
@@ -79,7 +80,8 @@ def main() -> None:
     given.figures.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         dataset = Path(temporary) / "dataset"
-        rows = prepared(given.data / "mrpc", given.rows, Path(temporary) / "texts", dataset)
+        mrpc_texts(given.data / "mrpc", given.rows, Path(temporary) / "texts")
+        rows = prepared_mrpc(Path(temporary) / "texts", dataset, MAX_LENGTH).splits["train"].rows
         wanted = [(side, seed) for seed in given.seeds for side in given.sides]
         for side, seed in wanted:
             if not any(
@@ -94,32 +96,6 @@ def main() -> None:
     problems = failures(found)
     if problems:
         sys.exit("error: " + "; ".join(problems))
-
-
-def prepared(source: Path, limit: int | None, texts: Path, folder: Path) -> int:
-    """Prepare MRPC as prep does by default; return the rows to train on."""
-    from seed_recipe import read_rows, write_rows
-
-    from finetune.checkpoints import EMBEDDED_NAME
-    from finetune.data.prepare import PrepareRequest, prepare
-
-    texts.mkdir()
-    for split in ("train", "validation", "test"):
-        read = read_rows(source / f"{split}.jsonl.gz")
-        write_rows(texts / f"{split}.jsonl.gz", read[:limit] if split == "train" else read)
-    request = PrepareRequest(
-        task="text-pair-classification",
-        source=texts,
-        source_columns={"text": "sentence1", "text_pair": "sentence2"},
-        label_column="label",
-        label_mapping="as-is",
-        checkpoint=EMBEDDED_NAME,
-        max_length=MAX_LENGTH,
-        validation_share=0.1,
-        test_share=0.1,
-        seed=1,
-    )
-    return prepare(request, folder).splits["train"].rows
 
 
 def trained(side: str, seed: int, rows: int, dataset: Path, folder: Path) -> Figures:

@@ -23,6 +23,7 @@ from datasets import Dataset
 
 from finetune.checkpoints import EMBEDDED_NAME, resolve_checkpoint
 from finetune.data.manifest import DatasetManifest, read_manifest
+from finetune.data.prepare import PrepareRequest, prepare
 from finetune.tasks import Task, task_named
 from finetune.training.model_folder import save_model_folder
 from finetune.training.network import load_model
@@ -135,6 +136,38 @@ def tokenised(folder: Path, split: str, task: Task, manifest: DatasetManifest, t
         max_length=manifest.max_length,
     )
     return Dataset.from_dict({**encoded, "labels": [manifest.labels.index(row["label"]) for row in rows]})
+
+
+def prepared_mrpc(texts: Path, folder: Path, max_length: int) -> DatasetManifest:
+    """Prepare MRPC from split files with the columns text, text_pair and label, as prep does by default."""
+    request = PrepareRequest(
+        task="text-pair-classification",
+        source=texts,
+        source_columns={"text": "text", "text_pair": "text_pair"},
+        label_column="label",
+        label_mapping="as-is",
+        checkpoint=EMBEDDED_NAME,
+        max_length=max_length,
+        validation_share=0.1,
+        test_share=0.1,
+        seed=1,
+    )
+    return prepare(request, folder)
+
+
+def mrpc_texts(source: Path, limit: int | None, folder: Path) -> dict[str, int]:
+    """Write MRPC's splits under the task's column names, train cut to its first rows; return the rows of each."""
+    folder.mkdir()
+    counts = {}
+    for split in ("train", "validation", "test"):
+        rows = [
+            {"text": row["sentence1"], "text_pair": row["sentence2"], "label": row["label"]}
+            for row in read_rows(source / f"{split}.jsonl.gz")
+        ]
+        chosen = rows[:limit] if split == "train" else rows
+        write_rows(folder / f"{split}.jsonl.gz", chosen)
+        counts[split] = len(chosen)
+    return counts
 
 
 def read_rows(path: Path) -> list[Mapping[str, str]]:
