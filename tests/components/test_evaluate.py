@@ -130,7 +130,7 @@ def test_a_champion_that_does_not_load_stops_the_promotion(run, trained_model: P
 
 def test_a_champion_that_answers_something_else_stops_the_promotion(run, trained_model: Path, tmp_path: Path) -> None:
     odd = shutil.copytree(trained_model, tmp_path / "odd")
-    script = odd / "sequence_classifier.py"
+    script = odd / "sequence_model.py"
     script.write_text(script.read_text().replace('"probabilities": probabilities.tolist(),', ""))
     verdict = read(run(champion=odd, serving=True), "verdict.json")
     assert verdict["promoted"] is False

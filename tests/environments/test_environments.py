@@ -98,7 +98,7 @@ def test_an_environment_holds_what_its_component_imports(stage: str) -> None:
 @pytest.mark.parametrize("path", sorted(ROOT.glob("endpoints/*/score.py")), ids=lambda path: path.parent.name)
 def test_a_serving_environment_holds_what_score_imports(path: Path) -> None:
     needed = {distribution_of(name) for name in imports_of(path)} - {None}
-    model_code = {distribution_of(name) for name in imports_of(ROOT / "src/finetune/tasks/sequence_classifier.py")}
+    model_code = {distribution_of(name) for name in imports_of(ROOT / "src/finetune/tasks/sequence_model.py")}
     assert (needed | model_code) - {None} - set(pins(path.with_name("conda.yml"))) == set()
 
 

@@ -17,6 +17,7 @@ from finetune.data.manifest import DatasetManifest
 from finetune.files import write_json
 from finetune.tasks import Task
 from finetune.training.contents import EXAMPLE_PREDICTION
+from finetune.training.problems import head_of
 
 _SERVING_PACKAGES = ("mlflow", "torch", "transformers", "numpy", "pandas", "safetensors")
 _SERVING_BATCH_ROWS = 32
@@ -43,7 +44,7 @@ def save_model_folder(folder: Path, model: Any, tokenizer: Any, task: Task, mani
         saved = Path(temporary) / "model"
         mlflow.pyfunc.save_model(
             saved,
-            python_model=str(task.model_script),
+            python_model=str(head_of(task).model_script),
             artifacts={"checkpoint": str(checkpoint)},
             model_config={
                 "text_columns": list(task.text_columns),

@@ -18,6 +18,7 @@ from finetune.training.arguments import ALWAYS, TrainArguments
 from finetune.training.choices import Choice, Choices
 from finetune.training.dropout import use_threshold_dropout
 from finetune.training.last_layer import use_all_tokens, use_first_token_only, why_all_tokens
+from finetune.training.problems import head_of
 
 LOGGER = logging.getLogger(__name__)
 
@@ -48,7 +49,8 @@ def load_model(
     Raises:
         InputError: it cannot be loaded for this task, or not with this attention kernel.
     """
-    auto_model = getattr(transformers, task.auto_model)
+    name = head_of(task).auto_model
+    auto_model = getattr(transformers, name)
     try:
         return auto_model.from_pretrained(
             folder,
@@ -63,7 +65,7 @@ def load_model(
             ignore_mismatched_sizes=True,
         )
     except (OSError, ValueError, ImportError) as error:
-        raise InputError(f"--checkpoint {checkpoint}: cannot be loaded as {task.auto_model}: {error}") from None
+        raise InputError(f"--checkpoint {checkpoint}: cannot be loaded as {name}: {error}") from None
 
 
 def set_up(

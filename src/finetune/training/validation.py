@@ -13,6 +13,7 @@ from finetune.tasks import Task
 from finetune.training.batches import Padding, TokenRows, collate, tensors_to
 from finetune.training.contents import SCORE
 from finetune.training.network import autocast
+from finetune.training.problems import head_of
 from finetune.training.processes import Processes
 
 
@@ -67,5 +68,5 @@ class Validation:
                 "training diverged: the model's answers on validation are not finite numbers; lower --learning_rate or "
                 "use --precision fp32"
             )
-        metrics = self.task.metrics(self.manifest.labels, true, logits)
+        metrics = head_of(self.task).measure(self.task, self.manifest.labels, true, logits)
         return {"loss": sum(part[4] for part in parts) / len(self.rows), **metrics, SCORE: self.task.score(metrics)}
