@@ -25,6 +25,7 @@ POLICY = {
     "maximum_p95_ratio": 2.0,
     "p95_slack_ms": 5.0,
     "minimum_agreement": 0.5,
+    "agreement_tolerance": 0.5,
     "agreement_minimum_rows": 1,
     "maximum_tracebacks": 0,
     "lock_minutes": 60.0,

@@ -60,7 +60,10 @@ class Site:
         model.mkdir()
         (model / "MLmodel").write_text("metadata:\n  labels: [a, b]\n")
         first = ANSWERS[version]
-        example = {"input": [{"text": "t"}], "output": [{"label": "a", "probabilities": [first, 1 - first]}]}
+        example = {
+            "input": [{"text": "t"}],
+            "output": [{"label": "a", "score": first, "probabilities": [first, 1 - first]}],
+        }
         (model / "example_prediction.json").write_text(json.dumps(example))
         tags = {
             "verdict": "promoted",
@@ -129,7 +132,7 @@ def test_a_model_that_answers_as_another_one_is_not_promoted(site: Site) -> None
     site.deploy("--registration", site.register("1", None))
     second = site.register("2", "m:1")
     site.workspace.deployments.answer_with(lambda request: answer(ANSWERS["1"]), model="m:2")
-    with pytest.raises(InputError, match=r"probability of 'a' is 0.9000; the model answered 0.8000"):
+    with pytest.raises(InputError, match=r"score is 0.9; the model itself answered 0.8"):
         site.deploy("--registration", second)
     assert (site.journal()["state"], site.journal()["failed_step"], site.serving()) == ("rolled back", "smoke", "m:1")
 
