@@ -26,6 +26,11 @@ def test_the_same_answer_passes(deploy: Any, kind: str) -> None:
     assert problem(deploy, kind, SERVED[kind]) is None
 
 
+def test_a_scoring_script_may_say_more_of_a_row_but_not_less(deploy: Any) -> None:
+    assert problem(deploy, "value", {**SERVED["value"], "unit": "days"}) is None
+    assert problem(deploy, "value", {"unit": "days"}) == "row 1: found {'unit': 'days'}; expected an object with value"
+
+
 def test_numbers_may_differ_by_a_hundredth_and_by_a_percent(deploy: Any) -> None:
     assert problem(deploy, "answer", {**SERVED["answer"], "score": 0.705}) is None
     assert problem(deploy, "value", {"value": 252.0}) is None
@@ -48,7 +53,7 @@ def test_numbers_may_differ_by_a_hundredth_and_by_a_percent(deploy: Any) -> None
         ),
         ("answer", {"answer": "Monday"}, "row 1: answer is 'Monday'"),
         ("answer", {"start": 4}, "row 1: start is 4"),
-        ("answer", {"more": 1}, "row 1: found {'answer'"),
+        ("labels", {"probabilities": {"a": 0.9, "b": 0.2, "c": 0.1}}, "row 1: probabilities {'a'"),
     ],
 )
 def test_another_answer_fails(deploy: Any, kind: str, change: dict[str, Any], said: str) -> None:
