@@ -65,7 +65,7 @@ class AnswerModel(PythonModel):
         )
         offsets = encoded.pop("offset_mapping")
         rows = encoded.pop("overflow_to_sample_mapping")
-        windows: list[list] = [[] for _ in questions]
+        windows: list[list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = [[] for _ in questions]
         order = sorted(range(len(rows)), key=lambda window: len(offsets[window]))
         for start in range(0, len(order), self.batch_size):
             batch = order[start : start + self.batch_size]
