@@ -99,7 +99,8 @@ def check_measured(evaluation: Path, dataset: Path, manifest: DatasetManifest, m
     written = read_json(path, "the metrics that evaluate writes")
     split = read_test_rows(dataset, manifest)
     test_sha256 = manifest.splits["test"].sha256
-    asked, rows = choose_test_rows(split, test_sha256, manifest.labels, policy.test_rows_seen_in_train == "subtract")
+    subtract = policy.test_rows_seen_in_train == "subtract"
+    asked, rows = choose_test_rows(split, test_sha256, manifest.labels, manifest.text_columns, subtract)
     answered = _read_answers(evaluation / PREDICTIONS_FILE, asked, manifest.labels)
     try:
         latencies = {name: written["metrics"][name][LATENCY] for name in (CHALLENGER, CHAMPION) if name in answered}

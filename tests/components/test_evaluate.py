@@ -24,6 +24,7 @@ POLICY = {
     "slice_margin": 0.1,
     "slice_minimum_rows": 4,
     "required_slices": [],
+    "empty_slices": "reject",
     "test_rows_seen_in_train": "subtract",
     "valid_days": 14,
     "without_champion": "promote",
