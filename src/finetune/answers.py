@@ -68,7 +68,7 @@ def choose_test_rows(
 def label_ids(frame: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:
     """Return the rows' label ids, shape (n,)."""
     ids = {label: i for i, label in enumerate(labels)}
-    return frame[LABEL].map(ids).to_numpy()
+    return frame[LABEL].map(ids).to_numpy(dtype=np.int64)
 
 
 def predictions_frame(
@@ -83,7 +83,7 @@ def predictions_frame(
     """
     answers: dict[str, Any] = {}
     for model, found in probabilities.items():
-        answers[model] = [labels[i] for i in found.argmax(axis=1)]
+        answers[model] = np.array([labels[i] for i in found.argmax(axis=1)], dtype=object)
         answers |= {f"{model}:{label}": found[:, i] for i, label in enumerate(labels)}
     return pd.concat([frame, pd.DataFrame(answers, index=frame.index)], axis=1)
 

@@ -32,7 +32,8 @@ class ModelFacts:
     """What is known of a model besides its answers."""
 
     sha256: str
-    latency_p95_ms: float
+    latency_p95_ms: float | None
+    """None when there was no row to ask for."""
     megabytes: float
 
 
@@ -61,7 +62,9 @@ def measure(
     assert new is not None  # noqa: S101 - evaluate always measures it
 
     def evidence(name: str, facts: ModelFacts, probabilities: np.ndarray) -> Evidence:
-        costs = {LATENCY: facts.latency_p95_ms, SIZE: facts.megabytes}
+        costs = {SIZE: facts.megabytes}
+        if facts.latency_p95_ms is not None:
+            costs = {LATENCY: facts.latency_p95_ms, **costs}
         return Evidence(
             facts.sha256, rows.sha256, {**classification_metrics(labels, true, probabilities), **costs}, name
         )
@@ -103,7 +106,11 @@ def check_measured(evaluation: Path, dataset: Path, manifest: DatasetManifest, m
     asked, rows = choose_test_rows(split, test_sha256, manifest.labels, manifest.text_columns, subtract)
     answered = _read_answers(evaluation / PREDICTIONS_FILE, asked, manifest.labels)
     try:
-        latencies = {name: written["metrics"][name][LATENCY] for name in (CHALLENGER, CHAMPION) if name in answered}
+        latencies = {
+            name: None if answered.empty else written["metrics"][name][LATENCY]
+            for name in (CHALLENGER, CHAMPION)
+            if name in answered
+        }
         challenger = ModelFacts(folder_sha256(model), latencies[CHALLENGER], folder_megabytes(model))
         serving = _serving(written, latencies)
         measured_at = datetime.fromisoformat(written["measured_at"])
@@ -116,7 +123,7 @@ def check_measured(evaluation: Path, dataset: Path, manifest: DatasetManifest, m
 
 
 def _serving(
-    written: dict[str, Any], latencies: dict[str, float]
+    written: dict[str, Any], latencies: dict[str, float | None]
 ) -> tuple[ModelVersion, ModelFacts | UnusableChampion] | NoChampion:
     described = written["champion"]
     if described is None:

@@ -36,8 +36,11 @@ def classification_metrics(labels: Sequence[str], true: np.ndarray, probabilitie
         accuracy, f1_macro and f1_weighted, mcc (Matthews), log_loss (natural logarithm), and auc_weighted: the
         one-vs-rest area under the ROC curve, averaged with each label's count as its weight, as Azure's automated ML
         defines it (learn.microsoft.com/azure/machine-learning/how-to-understand-automated-ml). auc_weighted is
-        absent when a label has no row: there is no curve for it, and no number is better than a wrong one.
+        absent when a label has no row: there is no curve for it, and no number is better than a wrong one. All are
+        absent when there is no row.
     """
+    if not len(true):
+        return {}
     measured = {name: classification_metric(name, labels, true, probabilities) for name in CLASSIFICATION_METRICS}
     return {name: value for name, value in measured.items() if not np.isnan(value)}
 
@@ -72,6 +75,8 @@ def per_label_metrics(labels: Sequence[str], true: np.ndarray, predicted: np.nda
         true: label ids, shape (n,).
         predicted: label ids, shape (n,).
     """
+    if not len(true):
+        return [{"label": label, "precision": None, "recall": None, "f1": None, "support": 0} for label in labels]
     precision, recall, f1, support = precision_recall_fscore_support(
         true, predicted, labels=np.arange(len(labels)), zero_division=0
     )

@@ -151,7 +151,8 @@ def _errors(facts: Facts) -> str:
         for error in confident_errors(facts, _MOST_ERRORS)
     ]
     if not rows:
-        return "\n### Most confident errors\n\nNone: every answer is right.\n"
+        why = "every answer is right" if facts.metrics["rows"] else "no row was measured"
+        return f"\n### Most confident errors\n\nNone: {why}.\n"
     return "\n".join(
         ["", "### Most confident errors", "", _table(["text", "true label", "answer", "probability"], rows), ""]
     )
