@@ -36,6 +36,7 @@ GATE_POLICY = {
     "slice_margin": 0.1,
     "slice_minimum_rows": 10,
     "required_slices": [],
+    "empty_slices": "reject",
     "test_rows_seen_in_train": "subtract",
     "valid_days": 14,
     "without_champion": "promote",

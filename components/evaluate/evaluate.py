@@ -73,7 +73,7 @@ def main(argv: Sequence[str]) -> None:
     manifest = read_manifest(dataset)
     split, test_sha256 = read_test_rows(dataset, manifest), manifest.splits["test"].sha256
     subtract = policy.test_rows_seen_in_train == "subtract"
-    frame, rows = choose_test_rows(split, test_sha256, manifest.labels, subtract)
+    frame, rows = choose_test_rows(split, test_sha256, manifest.labels, manifest.text_columns, subtract)
     check_trained_on(model, manifest)
 
     def ask(folder: Path) -> Asked:

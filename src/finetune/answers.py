@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from finetune.comparison import count_slices
 from finetune.data.manifest import LABEL, SEEN_IN_TRAIN, TEST_FILE, DatasetManifest, examples_sha256, slices_sha256
 from finetune.errors import InputError
 from finetune.gate import TestRows
@@ -42,7 +43,7 @@ def read_test_rows(dataset: Path, manifest: DatasetManifest) -> pd.DataFrame:
 
 
 def choose_test_rows(
-    frame: pd.DataFrame, sha256: str, labels: Sequence[str], subtract: bool
+    frame: pd.DataFrame, sha256: str, labels: Sequence[str], text_columns: Sequence[str], subtract: bool
 ) -> tuple[pd.DataFrame, TestRows]:
     """Leave test rows that occur in train out, where the policy says so.
 
@@ -50,6 +51,7 @@ def choose_test_rows(
         frame: the whole test split.
         sha256: its digest.
         labels: the label names.
+        text_columns: those with texts.
         subtract: leave them out; else they stay and are counted.
 
     Returns:
@@ -57,15 +59,16 @@ def choose_test_rows(
     """
     seen = frame[SEEN_IN_TRAIN] != "no"
     kept = frame[~seen].reset_index(drop=True) if subtract else frame
+    counts = count_slices(frame, ~seen.to_numpy() if subtract else np.ones(len(frame), dtype=bool), text_columns)
     unmeasured = tuple(label for label in labels if label not in set(kept[LABEL]))
     found = int(seen.sum())
-    return kept, TestRows(sha256, len(kept), 0 if subtract else found, found if subtract else 0, unmeasured)
+    return kept, TestRows(sha256, len(kept), 0 if subtract else found, found if subtract else 0, unmeasured, counts)
 
 
 def label_ids(frame: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:
     """Return the rows' label ids, shape (n,)."""
     ids = {label: i for i, label in enumerate(labels)}
-    return frame[LABEL].map(ids).to_numpy()
+    return frame[LABEL].map(ids).to_numpy(dtype=np.int64)
 
 
 def predictions_frame(
@@ -80,7 +83,7 @@ def predictions_frame(
     """
     answers: dict[str, Any] = {}
     for model, found in probabilities.items():
-        answers[model] = [labels[i] for i in found.argmax(axis=1)]
+        answers[model] = np.array([labels[i] for i in found.argmax(axis=1)], dtype=object)
         answers |= {f"{model}:{label}": found[:, i] for i, label in enumerate(labels)}
     return pd.concat([frame, pd.DataFrame(answers, index=frame.index)], axis=1)
 

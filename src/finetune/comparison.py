@@ -139,8 +139,10 @@ def slices(frame: pd.DataFrame, text_columns: Sequence[str]) -> dict[str, np.nda
     Returns:
         A mask of shape (n,) per slice: each label; the shortest, middle and longest third of the texts by characters
         (of all text columns together), thirds that are equal in length not being told apart; and the values of the
-        source's columns that prep kept, the 20 most frequent of each and one slice for all others.
+        source's columns that prep kept, the 20 most frequent of each and one slice for all others. No row, no slice.
     """
+    if frame.empty:
+        return {}
     parts = {f"label: {label}": (frame[LABEL] == label).to_numpy() for label in sorted(frame[LABEL].unique())}
     length = frame[list(text_columns)].apply(lambda column: column.str.len()).sum(axis=1).to_numpy()
     first, second = np.quantile(length, [1 / 3, 2 / 3])
@@ -160,6 +162,18 @@ def _by_value(name: str, values: pd.Series) -> dict[str, np.ndarray]:
     if len(ordered) > MOST_SLICE_VALUES:
         parts[f"{name}: all other values"] = values.isin(ordered[MOST_SLICE_VALUES:]).to_numpy()
     return parts
+
+
+def count_slices(split: pd.DataFrame, measured: np.ndarray, text_columns: Sequence[str]) -> dict[str, int]:
+    """Return how many rows were measured of each slice; 0 for a slice of the whole split of which none is left.
+
+    Args:
+        split: the whole test split.
+        measured: mask of its rows that are measured, shape (n,).
+        text_columns: those with texts.
+    """
+    emptied = {name: 0 for name, mask in slices(split, text_columns).items() if not (mask & measured).any()}
+    return emptied | {name: int(mask.sum()) for name, mask in slices(split[measured], text_columns).items()}
 
 
 def compare_slices(masks: Mapping[str, np.ndarray], answers: Answers, confidence: float) -> dict[str, Difference]:

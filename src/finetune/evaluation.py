@@ -32,8 +32,9 @@ class Predictions:
     """Label ids, shape (n,)."""
     probabilities: np.ndarray
     """Shape (n, labels), in the data set's label order."""
-    latency_p95_ms: float
-    """Milliseconds that the model takes for one row, 95th percentile over up to 32 rows, on this machine."""
+    latency_p95_ms: float | None
+    """Milliseconds that the model takes for one row, 95th percentile over up to 32 rows, on this machine; None without
+    rows."""
 
 
 def check_trained_on(folder: Path, manifest: DatasetManifest) -> None:
@@ -77,6 +78,8 @@ def predict(folder: Path, frame: pd.DataFrame, manifest: DatasetManifest) -> Pre
     columns = inputs.input_names() if inputs is not None else []
     if sorted(columns) != sorted(manifest.text_columns):
         raise InputError(f"{folder}: it takes the columns {columns}; the data set has {list(manifest.text_columns)}")
+    if frame.empty:  # there is nothing to ask, which the gate says
+        return Predictions(np.zeros(0, dtype=np.int64), np.zeros((0, len(labels))), None)
     try:
         texts = frame[list(manifest.text_columns)]
         answer = model.predict(texts)

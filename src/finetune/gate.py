@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 
 from finetune.policy import GatePolicy
 
+_MOST_NAMED = 8
+"""Of the slices without rows, in a reason."""
+
 
 @dataclass(frozen=True)
 class TestRows:
@@ -27,6 +30,8 @@ class TestRows:
     """Rows of the split that were left out because they occur in train."""
     labels_without_rows: tuple[str, ...] = ()
     """The model's labels of which no row was measured."""
+    slices: Mapping[str, int] = field(default_factory=dict)
+    """Rows measured of each part of the split, by the part's name; 0 for a part that lost all of its rows."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,7 @@ def decide(
         rows: what they were measured on.
         policy: what it takes.
     """
-    checks = [*_limit_checks(challenger, policy), _rows_check(challenger, rows, policy)]
+    checks = [*_limit_checks(challenger, policy), _rows_check(challenger, rows, policy), *_part_checks(rows, policy)]
     if isinstance(champion, NoChampion):
         checks.append(_without_champion(champion, policy))
     elif isinstance(champion, UnusableChampion):
@@ -132,7 +137,7 @@ def decide(
         )
     else:
         checks.append(_comparison(challenger, champion, rows, policy))
-        checks.extend(_slice_checks(champion.slices, policy))
+        checks.extend(_slice_checks(champion.slices, rows, policy))
     return Verdict(tuple(checks))
 
 
@@ -172,6 +177,22 @@ def _rows_check(challenger: Evidence, rows: TestRows, policy: GatePolicy) -> Che
         f"{rows.seen_in_train} of {rows.rows} test rows occur in train{left_out}; "
         f"the policy says {policy.test_rows_seen_in_train}",
     )
+
+
+def _part_checks(rows: TestRows, policy: GatePolicy) -> Iterator[Check]:
+    """Check that the parts which the policy asks for were measured, whatever the challenger is compared with."""
+    for name in policy.required_slices:
+        found = rows.slices.get(name, 0)
+        if not found >= policy.slice_minimum_rows:
+            message = f"slice {name!r} has {found} test rows; the policy requires {policy.slice_minimum_rows}"
+            yield Check(f"slice {name}", False, message)
+    known = {*policy.required_slices, *(f"label: {label}" for label in rows.labels_without_rows)}
+    emptied = [name for name, found in rows.slices.items() if not found and name not in known]
+    if emptied and rows.rows:
+        more = f" and {len(emptied) - _MOST_NAMED} more" if len(emptied) > _MOST_NAMED else ""
+        named = ", ".join(map(repr, emptied[:_MOST_NAMED])) + more
+        reason = f"no test row is left of {named}: not measured there; the policy says {policy.empty_slices}"
+        yield Check("empty slices", policy.empty_slices == "accept", reason)
 
 
 def _without_champion(found: NoChampion, policy: GatePolicy) -> Check:
@@ -222,11 +243,12 @@ def _requirement(champion: Champion, policy: GatePolicy) -> tuple[bool, str]:
     )
 
 
-def _slice_checks(slices: Mapping[str, Difference], policy: GatePolicy) -> Iterator[Check]:
-    for name in policy.required_slices:
-        rows = slices[name].rows if name in slices else 0
-        if rows < policy.slice_minimum_rows:
-            message = f"slice {name!r} has {rows} test rows; the policy requires {policy.slice_minimum_rows}"
+def _slice_checks(slices: Mapping[str, Difference], rows: TestRows, policy: GatePolicy) -> Iterator[Check]:
+    measured = {name: found for name, found in rows.slices.items() if found}
+    for name in sorted({*measured, *slices}):
+        compared = slices[name].rows if name in slices else 0
+        if compared != measured.get(name, 0):
+            message = f"slice {name!r}: compared on {compared} rows and measured on {measured.get(name, 0)}"
             yield Check(f"slice {name}", False, message)
     if not slices:
         yield Check("slices", False, "no slice of the test rows was compared")

@@ -32,7 +32,8 @@ class ModelFacts:
     """What is known of a model besides its answers."""
 
     sha256: str
-    latency_p95_ms: float
+    latency_p95_ms: float | None
+    """None when there was no row to ask for."""
     megabytes: float
 
 
@@ -61,7 +62,9 @@ def measure(
     assert new is not None  # noqa: S101 - evaluate always measures it
 
     def evidence(name: str, facts: ModelFacts, probabilities: np.ndarray) -> Evidence:
-        costs = {LATENCY: facts.latency_p95_ms, SIZE: facts.megabytes}
+        costs = {SIZE: facts.megabytes}
+        if facts.latency_p95_ms is not None:
+            costs = {LATENCY: facts.latency_p95_ms, **costs}
         return Evidence(
             facts.sha256, rows.sha256, {**classification_metrics(labels, true, probabilities), **costs}, name
         )
@@ -99,10 +102,15 @@ def check_measured(evaluation: Path, dataset: Path, manifest: DatasetManifest, m
     written = read_json(path, "the metrics that evaluate writes")
     split = read_test_rows(dataset, manifest)
     test_sha256 = manifest.splits["test"].sha256
-    asked, rows = choose_test_rows(split, test_sha256, manifest.labels, policy.test_rows_seen_in_train == "subtract")
+    subtract = policy.test_rows_seen_in_train == "subtract"
+    asked, rows = choose_test_rows(split, test_sha256, manifest.labels, manifest.text_columns, subtract)
     answered = _read_answers(evaluation / PREDICTIONS_FILE, asked, manifest.labels)
     try:
-        latencies = {name: written["metrics"][name][LATENCY] for name in (CHALLENGER, CHAMPION) if name in answered}
+        latencies = {
+            name: None if answered.empty else written["metrics"][name][LATENCY]
+            for name in (CHALLENGER, CHAMPION)
+            if name in answered
+        }
         challenger = ModelFacts(folder_sha256(model), latencies[CHALLENGER], folder_megabytes(model))
         serving = _serving(written, latencies)
         measured_at = datetime.fromisoformat(written["measured_at"])
@@ -115,7 +123,7 @@ def check_measured(evaluation: Path, dataset: Path, manifest: DatasetManifest, m
 
 
 def _serving(
-    written: dict[str, Any], latencies: dict[str, float]
+    written: dict[str, Any], latencies: dict[str, float | None]
 ) -> tuple[ModelVersion, ModelFacts | UnusableChampion] | NoChampion:
     described = written["champion"]
     if described is None:

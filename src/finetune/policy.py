@@ -12,6 +12,7 @@ from finetune.errors import InputError
 
 Required = Literal["superior", "non_inferior"]
 SeenInTrain = Literal["reject", "subtract", "accept"]
+EmptySlices = Literal["reject", "accept"]
 WithoutChampion = Literal["promote", "reject"]
 
 
@@ -39,6 +40,8 @@ class GatePolicy:
     """Slices with fewer rows are reported and not judged."""
     required_slices: tuple[str, ...]
     """Slices that have to be there with enough rows, such as "label: billing"."""
+    empty_slices: EmptySlices
+    """What happens when a slice of the test split has no row left to measure, and is not among the required ones."""
     test_rows_seen_in_train: SeenInTrain
     """What happens with test rows whose texts occur in train, to the letter or but for case and punctuation."""
     valid_days: float
@@ -76,6 +79,7 @@ def read_policy(path: Path, known_metrics: Sequence[str], lower_is_better: Colle
         slice_margin=_positive(path, "slice_margin", value["slice_margin"]),
         slice_minimum_rows=_count(path, "slice_minimum_rows", value["slice_minimum_rows"]),
         required_slices=_texts(path, "required_slices", value["required_slices"]),
+        empty_slices=_choice(path, "empty_slices", value["empty_slices"], get_args(EmptySlices)),
         test_rows_seen_in_train=_choice(
             path, "test_rows_seen_in_train", value["test_rows_seen_in_train"], get_args(SeenInTrain)
         ),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import operator
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
@@ -171,7 +172,8 @@ def _decide(path: Path, metrics: Mapping[str, Any], policy: GatePolicy) -> Verdi
     """Decide by the contents of metrics.json."""
     try:
         rows = TestRows(**metrics["test_rows"])
-        rows = replace(rows, labels_without_rows=tuple(rows.labels_without_rows))
+        slices = {name: operator.index(found) for name, found in dict(rows.slices).items()}
+        rows = replace(rows, labels_without_rows=tuple(rows.labels_without_rows), slices=slices)
         measured = metrics["metrics"]
         challenger = Evidence(metrics["model_sha256"], rows.sha256, dict(measured[CHALLENGER]), CHALLENGER)
         champion = _read_champion(path, metrics, rows)

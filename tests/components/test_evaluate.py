@@ -24,6 +24,7 @@ POLICY = {
     "slice_margin": 0.1,
     "slice_minimum_rows": 4,
     "required_slices": [],
+    "empty_slices": "reject",
     "test_rows_seen_in_train": "subtract",
     "valid_days": 14,
     "without_champion": "promote",
@@ -228,6 +229,36 @@ def test_a_label_that_loses_all_its_rows_ends_with_a_verdict(run, message_datase
     assert verdict["promoted"] is False
     assert "no test row is left of the labels billing" in verdict["reasons"][0]
     assert "billing" in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize("serving", [False, True])
+def test_a_split_that_loses_all_its_rows_ends_with_a_verdict(
+    run, message_dataset: Path, trained_model: Path, tmp_path: Path, serving: bool
+) -> None:
+    dataset = shutil.copytree(message_dataset, tmp_path / "leaky")
+    rows = pd.read_parquet(dataset / "test.parquet").assign(seen_in_train="exact")
+    rows.to_parquet(dataset / "test.parquet", index=False)
+    manifest = read(dataset, "dataset.json")
+    manifest["splits"]["test"]["seen_in_train"] = len(rows)
+    (dataset / "dataset.json").write_text(json.dumps(manifest))
+    out = run(dataset=dataset, champion=trained_model, serving=serving)
+    metrics, verdict = read(out, "metrics.json"), read(out, "verdict.json")
+    assert metrics["rows"] == 0
+    assert set(metrics["metrics"]["challenger"]) == {"model_megabytes"}
+    assert verdict["promoted"] is False
+    assert "no test row is left to measure on" in verdict["reasons"]
+    assert ("the champion messages:7 could not be measured" in " ".join(verdict["reasons"])) is serving
+    assert "no test row is left to measure on" in (out / "report.html").read_text()
+    assert "no test row is left to measure on" in (out / "report.md").read_text()
+    # register comes to the same, and registers nothing.
+    load_component("register").main(
+        [
+            *("--model", str(trained_model), "--evaluation", str(out), "--dataset", str(dataset)),
+            *("--gate_policy", str(tmp_path / "gate.yml"), "--model_name", "messages"),
+            *("--registration", str(tmp_path / "registration.json")),
+        ]
+    )
+    assert read(tmp_path, "registration.json")["registered"] is False
 
 
 def test_jobs_are_linked_and_costs_are_asked_of_the_table(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ class Stage:
         """Write what evaluate writes of models that answer so many of the 12 test rows rightly."""
         manifest, policy = read_manifest(self.dataset), read_policy(self.policy_path, KNOWN_METRICS, LESS_IS_BETTER)
         frame = read_test_rows(self.dataset, manifest)
-        frame, rows = choose_test_rows(frame, self.test_sha256, manifest.labels, subtract=True)
+        frame, rows = choose_test_rows(frame, self.test_sha256, manifest.labels, manifest.text_columns, True)
         true = label_ids(frame, manifest.labels)
 
         def answers(right: int) -> np.ndarray:
@@ -172,6 +172,8 @@ def edit_metrics(stage: Stage, edit: Callable[[dict[str, Any]], object]) -> None
         (lambda m: m["comparison"]["difference"].update(low=0.3), r"comparison\.difference\.low is 0\.3"),
         (lambda m: m["comparison"]["slices"].pop("length: long"), r"comparison\.slices\.length: long is missing"),
         (lambda m: m["test_rows"].update(rows=11), r"test_rows\.rows is 11"),
+        (lambda m: m["test_rows"]["slices"].update({"label: billing": 99}), r"test_rows\.slices\.label: billing is 99"),
+        (lambda m: m["test_rows"].pop("slices"), r"test_rows\.slices is missing"),
         (lambda m: m["test_rows"].update(seen_in_train=1), r"test_rows\.seen_in_train is 1"),
         (lambda m: m["test_rows"].update(subtracted=2), r"test_rows\.subtracted is 2"),
         (lambda m: m["labels"][0].update(f1=0.99), r"labels\[0\]\.f1 is 0\.99"),

@@ -33,6 +33,7 @@ CHAMPION = Champion(
     0.002,
     {"label: a": Difference("accuracy", 50, 0.1, 0.0, 0.2, 0.95)},
 )
+ROWS = TestRows("t" * 64, 100, 0, slices={"label: a": 50})
 SERVING = ModelVersion("messages", "2")
 DECIDED = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -45,7 +46,7 @@ def evaluate(folder: Path, challenger: Evidence, champion: Champion | UnusableCh
     policy_path.write_text(yaml.safe_dump(GATE_POLICY))
     policy = read_policy(policy_path, KNOWN_METRICS, LESS_IS_BETTER)
     serving = champion if isinstance(champion, NoChampion) else (SERVING, champion)
-    evidence = describe_evidence(challenger, serving, TestRows(challenger.test_sha256, 100, 0), DECIDED)
+    evidence = describe_evidence(challenger, serving, ROWS, DECIDED)
     write_json(folder / METRICS_FILE, {"rows": 100, **evidence})
     (folder / PREDICTIONS_FILE).write_bytes(b"answers")
     write_json(folder / VERDICT_FILE, draft_verdict(folder, policy, policy_path))
@@ -152,6 +153,7 @@ def test_other_answers_than_were_measured_are_refused(tmp_path: Path) -> None:
         verify()
 
 
+ROWS_SAID = {"sha256": "t" * 64, "rows": 100, "seen_in_train": 0}
 BETTER = {"difference": {"metric": "f1_macro", "rows": 100, "value": 0.1, "low": 0.09, "high": 0.2, "confidence": 0.95}}
 
 
@@ -162,6 +164,8 @@ BETTER = {"difference": {"metric": "f1_macro", "rows": 100, "value": 0.1, "low":
         ({"metrics": {}}, "expected the metrics that evaluate writes"),
         ({"metrics": {"challenger": {"accuracy": 1.0, "f1_macro": 1.0}}}, "the gate comes to"),
         ({"test_rows": {"sha256": "x", "rows": 9, "seen_in_train": 0, "subtracted": 0}}, "is about"),
+        ({"test_rows": {**ROWS_SAID, "slices": {"label: a": "many"}}}, "expected the metrics that evaluate writes"),
+        ({"test_rows": {**ROWS_SAID, "slices": [5]}}, "expected the metrics that evaluate writes"),
         ({"test_rows": {"sha256": "t" * 64}}, "expected the metrics that evaluate writes"),
         ({"model_sha256": "x"}, "is about"),
         ({"measured_at": "2026-01-02T00:00:00+00:00"}, "decided_at, valid_until: not as the gate writes it"),

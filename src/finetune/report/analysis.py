@@ -153,8 +153,13 @@ def _drawn(points: int) -> np.ndarray:
     return np.unique(np.linspace(0, points - 1, _DRAWN_POINTS).round().astype(int))
 
 
-def reliability(facts: Facts, model: Answered) -> Reliability:
-    """Return how well a model's probability of its own answers fits how often they are right, in ten equal bins."""
+def reliability(facts: Facts, model: Answered) -> Reliability | None:
+    """Return how well a model's probability of its own answers fits how often they are right, in ten equal bins.
+
+    None without a row.
+    """
+    if not len(facts.true):
+        return None
     right = model.predicted == facts.true
     bins = np.minimum((model.confidence * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
     held = [bins == number for number in range(RELIABILITY_BINS) if (bins == number).any()]

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from finetune.report import REPORT_PAGE
@@ -15,6 +15,8 @@ from finetune.verdict import CHALLENGER
 MOST_CHARACTERS = 60_000
 """GitHub takes 65,536 in a comment; whoever posts it may want to add a line."""
 _MOST_CHECKS, _MOST_LABELS, _MOST_SLICES, _MOST_ERRORS, _MOST_FINDINGS = 20, 40, 8, 5, 20
+_MOST_VERDICT_CHARACTERS = 30_000
+"""Of the checks: half of the page, so that figures have room."""
 _SPECIAL = re.compile(r"[!-/:-@\[-`{-~]")
 _LINK_MAKERS = "@#"
 """Would notify people and link issues, even when escaped: a zero-width space after them prevents it."""
@@ -23,14 +25,20 @@ _HARMLESS = " ,-()=%+"
 
 
 def render_brief(facts: Facts) -> str:
-    """Return report.md, shorter than `MOST_CHARACTERS`: sections that do not fit are left out, which is said."""
-    left_out = f"\nLeft out for want of space: see {REPORT_PAGE}.\n"
+    """Return report.md, shorter than `MOST_CHARACTERS`.
+
+    The verdict is always there; other sections that do not fit are left out, which is said.
+    """
+    said = f"\nFor want of space left out here, and in {REPORT_PAGE}: "
+    sections = {"verdict": _verdict(facts), **_sections(facts)}
+    room, left_out = MOST_CHARACTERS - len(said) - len(", ".join(sections)) - 2, []
     text = ""
-    for section in _sections(facts):
-        if len(text) + len(section) + len(left_out) >= MOST_CHARACTERS:
-            return text + left_out
-        text += section
-    return text
+    for name, section in sections.items():
+        if len(text) + len(section) < room:
+            text += section
+        else:
+            left_out.append(name)
+    return text + (f"{said}{', '.join(left_out)}.\n" if left_out else "")
 
 
 def escaped(text: str, most: int) -> str:
@@ -55,9 +63,15 @@ def _starts_word(match: re.Match[str]) -> bool:
     return match.string[match.end() : match.end() + 1].isalpha()
 
 
-def _sections(facts: Facts) -> Iterator[str]:
-    yield from (_verdict(facts), _figures(facts), _labels(facts), _slices(facts), _errors(facts))
-    yield from (_data(facts), _rest(facts))
+def _sections(facts: Facts) -> dict[str, str]:
+    return {
+        "figures": _figures(facts),
+        "labels": _labels(facts),
+        "slices": _slices(facts),
+        "errors": _errors(facts),
+        "data checks": _data(facts),
+        "use, limits and lineage": _rest(facts),
+    }
 
 
 def _verdict(facts: Facts) -> str:
@@ -65,12 +79,22 @@ def _verdict(facts: Facts) -> str:
     word = "✅ Promoted" if verdict["promoted"] else "❌ Not promoted"
     against = f"Against the champion {escaped(champion, 200)}." if champion else escaped(no_champion(facts), 200)
     checks = sorted(verdict["checks"], key=lambda check: check["passed"])
-    lines = [_check(check) for check in checks[:_MOST_CHECKS]]
-    if len(checks) > _MOST_CHECKS:
-        lines.append(f"- and {len(checks) - _MOST_CHECKS} checks more")
+    lines = list(_fitting((_check(check) for check in checks[:_MOST_CHECKS]), _MOST_VERDICT_CHARACTERS))
+    if len(checks) > len(lines):
+        failed = sum(not check["passed"] for check in checks[len(lines) :])
+        lines.append(f"- and {len(checks) - len(lines)} checks more, {failed} of them failed")
     about = f"{escaped(facts.manifest.source, 100)}, {facts.metrics['rows']:,} test rows. {against}"
     until = f"Decided {verdict['decided_at']}, valid until {verdict['valid_until']}."
     return "\n".join([f"## {word}", "", f"{about} {until}", "", *lines, ""])
+
+
+def _fitting(lines: Iterable[str], most: int) -> Iterator[str]:
+    """Yield lines as long as they are no longer than so many characters together: escaped ones may be long."""
+    for line in lines:
+        most -= len(line) + 1
+        if most < 0:
+            return
+        yield line
 
 
 def _check(check: Mapping[str, Any]) -> str:
@@ -151,7 +175,8 @@ def _errors(facts: Facts) -> str:
         for error in confident_errors(facts, _MOST_ERRORS)
     ]
     if not rows:
-        return "\n### Most confident errors\n\nNone: every answer is right.\n"
+        why = "every answer is right" if facts.metrics["rows"] else "no row was measured"
+        return f"\n### Most confident errors\n\nNone: {why}.\n"
     return "\n".join(
         ["", "### Most confident errors", "", _table(["text", "true label", "answer", "probability"], rows), ""]
     )

@@ -17,20 +17,22 @@ def intended_use(facts: Facts) -> str:
     )
 
 
-def limits(facts: Facts, calibration: Reliability, slices: Sequence[SliceRow]) -> list[str]:
+def limits(facts: Facts, calibration: Reliability | None, slices: Sequence[SliceRow]) -> list[str]:
     """Return what the figures say about where not to trust the model, and what they do not say."""
     manifest, labels = facts.manifest, facts.metrics["labels"]
     train = manifest.splits["train"]
-    weakest = min((row for row in labels if row["support"]), key=lambda row: row["f1"])
+    weakest = min((row for row in labels if row["support"]), key=lambda row: row["f1"], default=None)
     unmeasured = [row["label"] for row in labels if not row["support"]]
     found = [
         "It always answers one of its labels, also to a text that none of them fits; how it answers such texts was not "
         "measured.",
         f"It was measured on {facts.metrics['rows']:,} rows of the same origin as its training data. Texts from "
         "elsewhere, in other languages, or of a later time were not.",
-        f"Its weakest label is {weakest['label']}: F1 {weakest['f1']:.4f} on {weakest['support']:,} rows.",
-        f"Its probabilities are off by {calibration.error:.4f} on average (expected calibration error).",
     ]
+    if weakest is not None:
+        found.append(f"Its weakest label is {weakest['label']}: F1 {weakest['f1']:.4f} on {weakest['support']:,} rows.")
+    if calibration is not None:
+        found.append(f"Its probabilities are off by {calibration.error:.4f} on average (expected calibration error).")
     if unmeasured:
         found.append(f"No test row of {', '.join(unmeasured[:8])}: how it answers such texts was not measured.")
     if train.truncated_share:

@@ -111,9 +111,10 @@ def render_page(facts: Facts) -> str:
 
 
 def _context(facts: Facts) -> dict[str, Any]:
-    models = {name: answers for name in (CHALLENGER, CHAMPION) if (answers := facts.answered(name)) is not None}
+    asked = {name: answers for name in (CHALLENGER, CHAMPION) if (answers := facts.answered(name)) is not None}
+    models = asked if len(facts.true) else {}
     slices = slice_rows(facts)
-    calibrated = {name: reliability(facts, answers) for name, answers in models.items()}
+    calibrated = {name: fit for name, answers in models.items() if (fit := reliability(facts, answers)) is not None}
     checks = sorted(facts.verdict["checks"], key=lambda check: check["passed"])
     champion = facts.metrics["champion"]
     return {
@@ -142,7 +143,7 @@ def _context(facts: Facts) -> dict[str, Any]:
         "slices": slices,
         "slice_figure": _slice_figure(facts, slices),
         "errors": confident_errors(facts, _MOST_ERRORS),
-        "wrong": int((models[CHALLENGER].predicted != facts.true).sum()),
+        "wrong": int((asked[CHALLENGER].predicted != facts.true).sum()),
         "whole_characters": _WHOLE,
         "cut_characters": _CUT,
         "length_figure": figures.token_lengths(facts.manifest),
@@ -150,7 +151,7 @@ def _context(facts: Facts) -> dict[str, Any]:
         "training_arguments": training_arguments(facts.training or {}),
         **_sweep(facts),
         "intended_use": intended_use(facts),
-        "limits": limits(facts, calibrated[CHALLENGER], slices),
+        "limits": limits(facts, calibrated.get(CHALLENGER), slices),
     }
 
 
@@ -161,6 +162,8 @@ def _matrix(facts: Facts, model: Answered) -> list[list[int]] | None:
 def _curve_figures(
     facts: Facts, models: Mapping[str, Answered], calibrated: dict[str, Reliability]
 ) -> Sequence[Drawing]:
+    if not calibrated:
+        return []
     binary = len(facts.labels) == 2
     roc: dict[str, Curve] = {}
     precision_recall: dict[str, Curve] = {}

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from finetune.answers import predictions_frame
-from finetune.comparison import Answers, compare, compare_slices, paired_test, slices
+from finetune.comparison import Answers, compare, compare_slices, count_slices, paired_test, slices
 from finetune.data.manifest import DatasetManifest, SplitSummary
 from finetune.files import read_json, write_json
 from finetune.gate import Champion, Evidence, NoChampion, TestRows, UnusableChampion
@@ -38,6 +38,7 @@ POLICY = {
     "slice_margin": 0.1,
     "slice_minimum_rows": 20,
     "required_slices": [],
+    "empty_slices": "reject",
     "test_rows_seen_in_train": "subtract",
     "valid_days": 14,
     "without_champion": "promote",
@@ -156,7 +157,7 @@ def make_facts(tmp_path: Path) -> Callable[..., Facts]:
             findings=tuple(more.pop("findings", ())),
         )
         cost = {"latency_p95_ms": 8.25, "model_megabytes": 91.4}
-        test_rows = TestRows("t" * 64, rows, 0, 4)
+        test_rows = TestRows("t" * 64, rows, 0, 4, (), count_slices(frame, np.ones(rows, dtype=bool), list(columns)))
         challenger = Evidence("m" * 64, "t" * 64, {**classification_metrics(labels, true, new), **cost}, "challenger")
         policy_path = tmp_path / "gate.yml"
         policy_path.write_text(yaml.safe_dump(POLICY))
