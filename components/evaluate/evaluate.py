@@ -19,15 +19,13 @@ from pathlib import Path
 from azure.core.exceptions import AzureError
 from mlflow.entities import Run
 
-from finetune.answers import choose_test_rows, label_ids, predictions_frame, read_test_rows
+from finetune.answers.test_rows import choose_test_rows, predictions_frame, read_test_rows
 from finetune.data.manifest import read_manifest
 from finetune.errors import InputError
 from finetune.evaluation import Predictions, check_trained_on, predict
 from finetune.files import folder_megabytes, folder_sha256, write_json
 from finetune.gate import NoChampion, UnusableChampion
-from finetune.measurement import ModelFacts, measure
-from finetune.metrics.classification import classification_metrics
-from finetune.metrics.known import KNOWN_METRICS, LESS_IS_BETTER
+from finetune.measurement import ModelFacts, measure, why_not_compared
 from finetune.policy import read_policy
 from finetune.report.costs import read_prices, sweep_costs
 from finetune.report.facts import Facts
@@ -35,6 +33,7 @@ from finetune.report.tracked import NOT_TRACKED, find_sweep, log_files, log_meas
 from finetune.report.training_record import read_training_record
 from finetune.report.write import write_report
 from finetune.stage import parse_arguments, run_stage
+from finetune.tasks import task_named
 from finetune.verdict import CHALLENGER, CHAMPION, METRICS_FILE, PREDICTIONS_FILE, VERDICT_FILE, draft_verdict
 from finetune.workspace import ModelVersion, check_endpoint_name, connect, download_model, job_link, serving_model
 
@@ -68,12 +67,11 @@ def main(argv: Sequence[str]) -> None:
     policy_path = Path(arguments.gate_policy)
     if arguments.endpoint_name is not None:
         check_endpoint_name(arguments.endpoint_name)
-    policy = read_policy(policy_path, KNOWN_METRICS, LESS_IS_BETTER)
-    prices = None if arguments.prices is None else read_prices(Path(arguments.prices))
     manifest = read_manifest(dataset)
-    split, test_sha256 = read_test_rows(dataset, manifest), manifest.splits["test"].sha256
-    subtract = policy.test_rows_seen_in_train == "subtract"
-    frame, rows = choose_test_rows(split, test_sha256, manifest.labels, manifest.text_columns, subtract)
+    policy = read_policy(policy_path, task_named(manifest.task))
+    prices = None if arguments.prices is None else read_prices(Path(arguments.prices))
+    split = read_test_rows(dataset, manifest)
+    frame, rows = choose_test_rows(split, manifest, policy.test_rows_seen_in_train == "subtract")
     check_trained_on(model, manifest)
 
     def ask(folder: Path) -> Asked:
@@ -81,26 +79,23 @@ def main(argv: Sequence[str]) -> None:
         return ModelFacts(folder_sha256(folder), predictions.latency_p95_ms, folder_megabytes(folder)), predictions
 
     challenger, answers = ask(model)
-    metrics = classification_metrics(manifest.labels, label_ids(frame, manifest.labels), answers.probabilities)
+    answered = predictions_frame(frame, {CHALLENGER: answers.columns})
     champion = _ask_champion(arguments.endpoint_name, ask)
     serving: tuple[ModelVersion, ModelFacts | UnusableChampion] | NoChampion
-    old: Predictions | None = None
     if isinstance(champion, NoChampion):
         serving = champion
-    elif policy.primary_metric not in metrics:
-        reason = f"{policy.primary_metric} is not defined on these test rows"
-        serving = champion[0], UnusableChampion(str(champion[0]), reason)
     elif isinstance(champion[1], UnusableChampion):
         serving = champion[0], champion[1]
     else:
-        facts, old = champion[1]
-        serving = champion[0], facts
+        version, (facts, old) = champion[0], champion[1]
+        both = predictions_frame(answered, {CHAMPION: old.columns})
+        if (why := why_not_compared(both, manifest, policy.primary_metric)) is None:
+            serving, answered = (version, facts), both
+            LOGGER.info("comparing on %d rows, resampling them for the intervals", len(frame))
+        else:
+            serving = version, UnusableChampion(str(version), why)
 
     output.mkdir(parents=True, exist_ok=True)
-    given = {CHALLENGER: answers.probabilities} | ({} if old is None else {CHAMPION: old.probabilities})
-    answered = predictions_frame(frame, manifest.labels, given)
-    if old is not None:
-        LOGGER.info("comparing on %d rows, resampling them for the intervals", len(frame))
     measured = measure(answered, rows, manifest, policy, challenger, serving, datetime.now(UTC))
     write_json(output / METRICS_FILE, measured)
     answered.to_parquet(output / PREDICTIONS_FILE, index=False)

@@ -19,7 +19,6 @@ from typing import Any
 from finetune.data.manifest import DatasetManifest, read_manifest
 from finetune.files import file_sha256, folder_sha256, read_json
 from finetune.measurement import check_measured
-from finetune.metrics.known import KNOWN_METRICS, LESS_IS_BETTER
 from finetune.policy import read_policy
 from finetune.registration import (
     CHAMPION_TAG,
@@ -33,6 +32,7 @@ from finetune.registration import (
     write_registration,
 )
 from finetune.stage import parse_arguments, run_stage
+from finetune.tasks import task_named
 from finetune.verdict import METRICS_FILE, VERDICT_FILE, verify_verdict
 from finetune.workspace import ModelVersion, connect
 
@@ -57,8 +57,8 @@ def main(argv: Sequence[str]) -> None:
     arguments = parse_arguments(RegisterArguments, argv, __doc__)
     model, evaluation, output = map(Path, (arguments.model, arguments.evaluation, arguments.registration))
     policy_path = Path(arguments.gate_policy)
-    policy = read_policy(policy_path, KNOWN_METRICS, LESS_IS_BETTER)
     manifest = read_manifest(Path(arguments.dataset))
+    policy = read_policy(policy_path, task_named(manifest.task))
     digest = folder_sha256(model)
     test_sha256 = manifest.splits["test"].sha256
     verdict = verify_verdict(evaluation, digest, test_sha256, policy, policy_path, datetime.now(UTC))

@@ -13,7 +13,9 @@ import finetune
 from finetune.errors import InputError
 from finetune.files import file_sha256, read_json
 from finetune.gate import Champion, Difference, Evidence, NoChampion, TestRows, UnusableChampion, Verdict, decide
+from finetune.metrics.known import slice_metric
 from finetune.policy import GatePolicy
+from finetune.tasks import task_named
 from finetune.workspace import ModelVersion
 
 METRICS_FILE = "metrics.json"
@@ -21,6 +23,8 @@ VERDICT_FILE = "verdict.json"
 PREDICTIONS_FILE = "predictions.parquet"
 CHALLENGER = "challenger"
 CHAMPION = "champion"
+BASELINE = "baseline"
+"""Answers that look at no text: see `finetune.answers.AnswerKind.baseline`."""
 
 Serving = tuple[ModelVersion, Champion | UnusableChampion]
 
@@ -177,9 +181,10 @@ def _decide(path: Path, metrics: Mapping[str, Any], policy: GatePolicy) -> Verdi
         measured = metrics["metrics"]
         challenger = Evidence(metrics["model_sha256"], rows.sha256, dict(measured[CHALLENGER]), CHALLENGER)
         champion = _read_champion(path, metrics, rows)
+        task = task_named(metrics["task"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: {error!r}; expected the metrics that evaluate writes") from None
-    return decide(challenger, champion, rows, policy)
+    return decide(challenger, champion, rows, policy, slice_metric(task))
 
 
 def _read_champion(path: Path, metrics: Mapping[str, Any], rows: TestRows) -> Champion | UnusableChampion | NoChampion:

@@ -86,7 +86,7 @@ def test_the_first_model_is_measured_and_promoted(run, trained_model: Path) -> N
     out = run()
     metrics, verdict = read(out, "metrics.json"), read(out, "verdict.json")
     assert metrics["metrics"]["challenger"]["accuracy"] > 0.9
-    assert metrics["metrics"]["majority_class"]["mcc"] == 0
+    assert metrics["metrics"]["baseline"]["mcc"] == 0
     assert "champion" not in metrics["metrics"]
     assert verdict["promoted"] is True
     assert verdict["model_sha256"] == folder_sha256(trained_model)

@@ -12,14 +12,15 @@ import yaml
 from azure.ai.ml.entities import Model
 from support import GATE_POLICY, load_component
 
-from finetune.answers import choose_test_rows, label_ids, predictions_frame, read_test_rows
+from finetune.answers.single_label import columns_of, label_ids
+from finetune.answers.test_rows import choose_test_rows, predictions_frame, read_test_rows
 from finetune.data.manifest import read_manifest
 from finetune.errors import InputError
 from finetune.files import file_sha256, folder_megabytes, folder_sha256, write_json
 from finetune.measurement import ModelFacts, measure
-from finetune.metrics.known import KNOWN_METRICS, LESS_IS_BETTER
 from finetune.policy import read_policy
 from finetune.registration import read_registration
+from finetune.tasks import task_named
 from finetune.verdict import METRICS_FILE, PREDICTIONS_FILE, VERDICT_FILE, draft_verdict
 from finetune.workspace import ModelVersion
 
@@ -53,9 +54,9 @@ class Stage:
 
     def evaluate(self, right: int = 12, champion_right: int = 4, decided_at: datetime | None = None) -> None:
         """Write what evaluate writes of models that answer so many of the 12 test rows rightly."""
-        manifest, policy = read_manifest(self.dataset), read_policy(self.policy_path, KNOWN_METRICS, LESS_IS_BETTER)
+        manifest, policy = read_manifest(self.dataset), read_policy(self.policy_path, task_named("text-classification"))
         frame = read_test_rows(self.dataset, manifest)
-        frame, rows = choose_test_rows(frame, self.test_sha256, manifest.labels, manifest.text_columns, True)
+        frame, rows = choose_test_rows(frame, manifest, subtract=True)
         true = label_ids(frame, manifest.labels)
 
         def answers(right: int) -> np.ndarray:
@@ -64,9 +65,9 @@ class Stage:
             probabilities[np.arange(len(true)), given] = 0.8
             return probabilities
 
-        answered = predictions_frame(
-            frame, manifest.labels, {"challenger": answers(right), "champion": answers(champion_right)}
-        )
+        given = {"challenger": answers(right), "champion": answers(champion_right)}
+        columns = {model: columns_of(probabilities, manifest.labels) for model, probabilities in given.items()}
+        answered = predictions_frame(frame, columns)
         challenger = ModelFacts(folder_sha256(self.model), 5.0, folder_megabytes(self.model))
         serving = (CHAMPION, ModelFacts("c" * 64, 5.0, 1.0))
         measured = measure(answered, rows, manifest, policy, challenger, serving, decided_at or datetime.now(UTC))
@@ -76,7 +77,7 @@ class Stage:
 
     def decide(self) -> None:
         """Let the gate decide by what is in the folder."""
-        policy = read_policy(self.policy_path, KNOWN_METRICS, LESS_IS_BETTER)
+        policy = read_policy(self.policy_path, task_named("text-classification"))
         verdict = draft_verdict(self.evaluation, policy, self.policy_path)
         write_json(self.evaluation / VERDICT_FILE, verdict)
 

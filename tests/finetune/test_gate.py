@@ -1,10 +1,14 @@
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from finetune.gate import Champion, Difference, Evidence, NoChampion, TestRows, UnusableChampion, Verdict, decide
+from finetune.gate import Champion, Difference, Evidence, NoChampion, TestRows, UnusableChampion, Verdict
+from finetune.gate import decide as decide_by
 from finetune.policy import GatePolicy
+
+decide = partial(decide_by, slice_metric="accuracy")
 
 POLICY = GatePolicy(
     primary_metric="f1_macro",

@@ -5,8 +5,8 @@ import pytest
 import yaml
 
 from finetune.errors import InputError
-from finetune.metrics.known import KNOWN_METRICS, LESS_IS_BETTER
 from finetune.policy import GatePolicy, read_policy
+from finetune.tasks import task_named
 
 VALID = {
     "primary_metric": "f1_macro",
@@ -33,7 +33,7 @@ def write_policy(folder: Path, **change: object) -> Path:
 
 
 def read(path: Path) -> GatePolicy:
-    return read_policy(path, KNOWN_METRICS, LESS_IS_BETTER)
+    return read_policy(path, task_named("text-classification"))
 
 
 def test_a_policy_is_read(tmp_path: Path) -> None:

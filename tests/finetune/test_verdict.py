@@ -12,8 +12,8 @@ from support import GATE_POLICY
 from finetune.errors import InputError
 from finetune.files import file_sha256, write_json
 from finetune.gate import Champion, Difference, Evidence, NoChampion, TestRows, UnusableChampion
-from finetune.metrics.known import KNOWN_METRICS, LESS_IS_BETTER
 from finetune.policy import read_policy
+from finetune.tasks import task_named
 from finetune.verdict import (
     METRICS_FILE,
     PREDICTIONS_FILE,
@@ -44,10 +44,10 @@ def evaluate(folder: Path, challenger: Evidence, champion: Champion | UnusableCh
     """Write an evaluation; return what verifies it, an hour later unless told otherwise."""
     policy_path = folder / "gate.yml"
     policy_path.write_text(yaml.safe_dump(GATE_POLICY))
-    policy = read_policy(policy_path, KNOWN_METRICS, LESS_IS_BETTER)
+    policy = read_policy(policy_path, task_named("text-classification"))
     serving = champion if isinstance(champion, NoChampion) else (SERVING, champion)
     evidence = describe_evidence(challenger, serving, ROWS, DECIDED)
-    write_json(folder / METRICS_FILE, {"rows": 100, **evidence})
+    write_json(folder / METRICS_FILE, {"task": "text-classification", "rows": 100, **evidence})
     (folder / PREDICTIONS_FILE).write_bytes(b"answers")
     write_json(folder / VERDICT_FILE, draft_verdict(folder, policy, policy_path))
     return lambda now=DECIDED + timedelta(hours=1): verify_verdict(folder, "m" * 64, "t" * 64, policy, policy_path, now)

@@ -47,6 +47,8 @@ class SplitSummary:
     token_lengths: Mapping[str, int] = field(default_factory=dict)
     """Rows by length in tokens before truncation: the greatest length of a bin, a power of two → rows."""
     tokens_longest: int | None = None
+    label_mean: float | None = None
+    """Mean of the labels, where they are numbers."""
 
 
 @dataclass(frozen=True)
