@@ -1,6 +1,5 @@
 """Answers that are a piece of the context."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from finetune.answers.kind import AnswerKind, Columns, Scored, Summed, mean_of
+from finetune.data.label_texts import read_spans
 from finetune.data.manifest import LABEL, DatasetManifest
 from finetune.errors import InputError
 from finetune.metrics.extraction import EXTRACTION_METRICS, extraction_metrics, extraction_scores
@@ -18,7 +18,7 @@ SCORE = ":score"
 
 def accepted_answers(frame: pd.DataFrame) -> list[list[str]]:
     """Return the texts that are right, at least one for each row."""
-    return [[answer["text"] for answer in json.loads(text)] for text in frame[LABEL]]
+    return [[span.text for span in read_spans(text)] for text in frame[LABEL]]
 
 
 def _read(answer: pd.DataFrame, rows: pd.DataFrame, manifest: DatasetManifest, labels: Sequence[str]) -> Columns:

@@ -1,7 +1,6 @@
 """Answers that are any number of some labels, with the probability of each by itself."""
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,15 +8,11 @@ import pandas as pd
 
 from finetune.answers.kind import AnswerKind, Columns, Scored, Summed, mean_of, share_f1
 from finetune.answers.single_label import probability_columns, read_probabilities
+from finetune.data.label_texts import names_text, read_names
 from finetune.data.manifest import LABEL, DatasetManifest
 from finetune.errors import InputError
 from finetune.metrics.multi_label import THRESHOLD, multi_label_metric, multi_label_metrics, per_label_metrics
 from finetune.metrics.resampled import auc_weighted_by_ranks
-
-
-def names_text(names: Iterable[str]) -> str:
-    """Return label names as the label column holds them: a JSON list, sorted."""
-    return json.dumps(sorted(names), ensure_ascii=False)
 
 
 def label_hits(frame: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:
@@ -29,7 +24,7 @@ def label_hits(frame: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:
     places = {label: i for i, label in enumerate(labels)}
     hits = np.zeros((len(frame), len(labels)), dtype=bool)
     for row, text in enumerate(frame[LABEL]):
-        for name in json.loads(text):
+        for name in read_names(text):
             if name not in places:
                 raise InputError(f"test row {row} has the label {name!r}; the data set has {', '.join(labels)}")
             hits[row, places[name]] = True

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from finetune.answers.kind import AnswerKind, Columns, Scored, Summed
+from finetune.data.label_texts import read_tags
 from finetune.data.manifest import LABEL, DatasetManifest
 from finetune.errors import InputError
 from finetune.metrics.entities import (
@@ -20,8 +21,8 @@ from finetune.tasks import task_named
 
 
 def tags_of(texts: pd.Series) -> list[list[str]]:
-    """Return each row's tags, from texts in which they are separated by spaces."""
-    return [text.split() for text in texts]
+    """Return each row's tags."""
+    return [read_tags(text) for text in texts]
 
 
 def _words(frame: pd.DataFrame, manifest: DatasetManifest) -> list[list[str]]:
