@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from finetune.report.problems.answer_spans import PartRow
 
 _EDGES = (0.2, 0.4, 0.6, 0.8)
-_NAMES = ("0", "to 0.2", "to 0.4", "to 0.6", "to 0.8", "below 1", "1")
+_NAMES = ("0", "≤ 0.2", "≤ 0.4", "≤ 0.6", "≤ 0.8", "< 1", "1")
 
 
 def distribution(found: Mapping[str, np.ndarray]) -> Drawing:
