@@ -181,8 +181,6 @@ def test_wrong_answers_are_the_farthest_first(make_problem_facts: MakeFacts) -> 
     found = wrong_answers(facts, 1000)
     assert len(found) == (f1 < 1).sum()
     assert [error.f1 for error in found] == sorted(error.f1 for error in found)
-    assert all(
-        before.score >= after.score for before, after in zip(found, found[1:], strict=False) if before.f1 == after.f1
-    )
+    assert all(before.score >= after.score for before, after in pairwise(found) if before.f1 == after.f1)
     for masks in (question_masks(facts), length_masks(facts)):
         assert sum(mask.sum() for mask in masks.values()) == len(f1)
