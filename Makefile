@@ -5,12 +5,26 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-# What make run trains on; each is a pipeline input of the same meaning.
-DATA ?= data/customer_messages
+# What make run trains on; each is a pipeline input of the same meaning. Without DATA it is the sample, or for a task that is
+# named after a public data set, such as mrpc, that one.
+DATA ?=
 TASK ?= text-classification
-TEXT ?= message
-TEXT_PAIR ?= text_pair
-LABEL ?= intent
+SAMPLE := data/customer_messages
+ifneq ($(DATA),)
+  SOURCE := $(DATA)
+  HUB := auto
+else ifeq ($(TASK),text-classification)
+  SOURCE := $(SAMPLE)
+  HUB := auto
+  TEXT ?= message
+  LABEL ?= intent
+else
+  SOURCE := $(TASK)
+  HUB := benchmark
+endif
+TEXT ?= auto
+TEXT_PAIR ?= auto
+LABEL ?= auto
 LABELS ?= as-is
 REPAIR ?= none
 SLICES ?= none
@@ -18,7 +32,7 @@ GROUP ?= none
 CHECKPOINT ?= sentence-transformers/all-MiniLM-L6-v2
 EPOCHS ?= 3
 # Model and endpoint are named after the data unless you name them: 3 to 32 letters, digits and hyphens.
-NAME ?= $(shell basename '$(DATA)' | sed -E 's/[.](csv|tsv|jsonl|parquet)([.]gz)?$$//; s/[^A-Za-z0-9]+/-/g; s/^-+//' \
+NAME ?= $(shell basename '$(SOURCE)' | sed -E 's/[.](csv|tsv|jsonl|parquet)([.]gz)?$$//; s/[^A-Za-z0-9]+/-/g; s/^-+//' \
   | sed -E '/^[A-Za-z].{2}/!s/^/data-/; s/^(.{32}).*/\1/; s/-+$$//')
 # More overrides of the pipeline file, such as SET="jobs.sweep.limits.max_total_trials=8".
 SET ?=
@@ -52,7 +66,8 @@ run: setup ## Run pipelines/finetune.yml here: data to live endpoint
 	checkpoint='$(CHECKPOINT)'; \
 	if [ -f "$$checkpoint/config.json" ]; then checkpoint=$$(whole "$$checkpoint"); fi; \
 	$(BIN)/amlocal job create --file pipelines/finetune.yml --name $(JOB) --set \
-	  "inputs.data.path=$$(whole '$(DATA)')" "inputs.task=$(TASK)" "inputs.text_column=$(TEXT)" \
+	  "inputs.data.path=$$(whole '$(if $(filter benchmark,$(HUB)),$(SAMPLE),$(SOURCE))')" "inputs.hub_dataset=$(HUB)" \
+	  "inputs.task=$(TASK)" "inputs.text_column=$(TEXT)" \
 	  "inputs.text_pair_column=$(TEXT_PAIR)" "inputs.label_column=$(LABEL)" "inputs.label_mapping=$(LABELS)" \
 	  "inputs.repair=$(REPAIR)" "inputs.slice_columns=$(SLICES)" "inputs.group_column=$(GROUP)" \
 	  "inputs.checkpoint=$$checkpoint" "inputs.epochs=$(EPOCHS)" "inputs.model_name=$(NAME)" \

@@ -46,6 +46,28 @@ def test_model_and_endpoint_get_a_name_that_azure_takes(make, tmp_path: Path, da
     assert f"<inputs.data.path={tmp_path / data}>" in done.stdout
 
 
+def test_without_data_it_is_the_sample(make) -> None:
+    done = make()
+    assert f"<inputs.data.path={ROOT / 'data' / 'customer_messages'}>" in done.stdout
+    for given in ("hub_dataset=auto", "task=text-classification", "text_column=message", "label_column=intent"):
+        assert f"<inputs.{given}>" in done.stdout
+    assert "<inputs.model_name=customer-messages>" in done.stdout
+
+
+@pytest.mark.parametrize("task", ["mrpc", "token-classification"])
+def test_without_data_another_task_takes_the_data_set_that_it_is_named_after(make, task: str) -> None:
+    done = make(TASK=task)
+    for given in ("hub_dataset=benchmark", f"task={task}", "text_column=auto", "label_column=auto"):
+        assert f"<inputs.{given}>" in done.stdout
+    assert f"<inputs.model_name={task}>" in done.stdout
+
+
+def test_own_data_of_such_a_task_is_taken_with_the_tasks_columns(make, tmp_path: Path) -> None:
+    done = make(TASK="mrpc", DATA=tmp_path / "pairs", LABEL="same")
+    for given in (f"data.path={tmp_path / 'pairs'}", "hub_dataset=auto", "text_column=auto", "label_column=same"):
+        assert f"<inputs.{given}>" in done.stdout
+
+
 @pytest.mark.parametrize("name", ["a_b", "9lives", "ab", "ends-", "x" * 33, "two words", ""])
 def test_a_name_that_azure_does_not_take_is_refused_before_anything_runs(make, name: str) -> None:
     done = make(NAME=name)
