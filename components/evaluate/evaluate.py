@@ -23,7 +23,8 @@ from finetune.answers import choose_test_rows, label_ids, predictions_frame, rea
 from finetune.data.manifest import read_manifest
 from finetune.errors import InputError
 from finetune.evaluation import Predictions, check_trained_on, predict
-from finetune.files import folder_megabytes, folder_sha256, write_json
+from finetune.evidence import model_megabytes, model_sha256
+from finetune.files import write_json
 from finetune.gate import NoChampion, UnusableChampion
 from finetune.measurement import ModelFacts, measure
 from finetune.metrics.classification import classification_metrics
@@ -78,7 +79,7 @@ def main(argv: Sequence[str]) -> None:
 
     def ask(folder: Path) -> Asked:
         predictions = predict(folder, frame, manifest)
-        return ModelFacts(folder_sha256(folder), predictions.latency_p95_ms, folder_megabytes(folder)), predictions
+        return ModelFacts(model_sha256(folder), predictions.latency_p95_ms, model_megabytes(folder)), predictions
 
     challenger, answers = ask(model)
     metrics = classification_metrics(manifest.labels, label_ids(frame, manifest.labels), answers.probabilities)
@@ -118,8 +119,8 @@ def main(argv: Sequence[str]) -> None:
             missing += ["the sweep is not known"] if sweep is None else []
             facts_of_report = replace(facts_of_report, costs=tuple(costs), no_costs=tuple(missing), prices=prices)
         log_files(run, *write_report(output, facts_of_report))
-    # Written last: a folder with a verdict is a whole evaluation.
-    write_json(output / VERDICT_FILE, verdict)
+    # Written last: a folder with a verdict is a whole evaluation. With the reports' digests, now that they are there.
+    write_json(output / VERDICT_FILE, draft_verdict(output, policy, policy_path))
     LOGGER.info("%s: %s", "promoted" if verdict["promoted"] else "not promoted", "; ".join(verdict["reasons"]))
 
 
