@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("src/finetune", "components", "endpoints", "tests/finetune", "tests/components")
+COPIED = ("src", "components", "endpoints", "tests/finetune", "tests/components", "tests/amlocal")
 COPIED_FILES = ("pyproject.toml", "tests/conftest.py", "tests/support.py", "tests/rollout_support.py")
 GATE, POLICY, VERDICT = "src/finetune/gate.py", "src/finetune/policy.py", "src/finetune/verdict.py"
 COMPARISON, ANSWERS = "src/finetune/comparison.py", "src/finetune/answers.py"
 MEASUREMENT, EVIDENCE = "src/finetune/measurement.py", "src/finetune/evidence.py"
+VERSIONS = "src/amlocal/workspace/versions.py"
 DEPLOY = "components/deploy/deploy.py"
 COPIES, FINDINGS = "src/finetune/data/checks/copies.py", "src/finetune/data/checks/findings.py"
 RESAMPLED = "src/finetune/metrics/resampled.py"
@@ -46,6 +47,7 @@ GUARDS = {
     RESAMPLED: "tests/finetune/metrics",
     REGISTER: "tests/components/test_register.py",
     EVIDENCE: "tests/components/deploy/test_deploy.py tests/components/test_register.py",
+    VERSIONS: "tests/amlocal/workspace/test_registry.py",
     DEPLOY: "tests/components/deploy/test_deploy.py",
     TARGET: "tests/components/deploy/test_target.py",
     PLAN: ROLLOUT_TESTS,
@@ -155,6 +157,8 @@ MUTANTS = (
     Mutant("tags that say another thing than the verdict", EVIDENCE, "if tags.get(tag) != value:", "if False:"),
     Mutant("a model's evidence is part of it", EVIDENCE, "return folder_sha256(folder, without=EVIDENCE_FOLDER)", "return folder_sha256(folder)"),
     Mutant("the kept verdict is believed", EVIDENCE, 'verify_kept_verdict(evidence, model_sha256(folder), policy, evidence / POLICY_FILE, now)', '__import__("json").loads((evidence / VERDICT_FILE).read_text())'),
+    Mutant("9 is a later version than 10", VERSIONS, "max((int(version.name) for version in used if version.name.isdecimal()), default=0)", 'int(max((version.name for version in used if version.name.isdecimal()), default="0"))'),
+    Mutant("champions are compared by order", TARGET, "now not in (target.champion, str(target.model))", 'str(now) > str(target.champion) and now != str(target.model)'),
     Mutant("latest is a version", TARGET, "if not target.model.version.isdecimal():", "if False:"),
     Mutant("any registered model is deployed", TARGET, "if tags.get(VERDICT_TAG) != PROMOTED:", "if False:"),
     Mutant("any content is deployed", TARGET, "if len(set(digests.values())) != 1:", "if False:"),
