@@ -118,7 +118,9 @@ def main(argv: Sequence[str]) -> None:
             costs, missing = sweep_costs(() if sweep is None else sweep.trials, prices)
             missing += ["the sweep is not known"] if sweep is None else []
             facts_of_report = replace(facts_of_report, costs=tuple(costs), no_costs=tuple(missing), prices=prices)
-        log_files(run, *write_report(output, facts_of_report))
+        report = write_report(output, facts_of_report)
+        log_files(run, "report", report.page, report.brief)
+        log_files(run, "figures", *report.figures)
     # Written last: a folder with a verdict is a whole evaluation. With the reports' digests, now that they are there.
     write_json(output / VERDICT_FILE, draft_verdict(output, policy, policy_path))
     LOGGER.info("%s: %s", "promoted" if verdict["promoted"] else "not promoted", "; ".join(verdict["reasons"]))

@@ -3,6 +3,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
@@ -172,6 +173,15 @@ def test_the_report_is_in_the_folder_and_among_the_runs_artefacts(run, trained_m
     (tracked,) = mlflow.search_runs(output_format="list")
     names = [file.path for file in mlflow.artifacts.list_artifacts(run_id=tracked.info.run_id, artifact_path="report")]
     assert sorted(names) == ["report/report.html", "report/report.md"]
+    drawn = mlflow.artifacts.list_artifacts(run_id=tracked.info.run_id, artifact_path="figures")
+    assert {"confusion-challenger", "confusion-champion", "roc", "precision-recall", "reliability", "slices"} <= {
+        Path(file.path).stem for file in drawn
+    }
+    assert len(drawn) == page.count("<svg ")
+    for file in drawn:
+        svg = ElementTree.fromstring((out / file.path).read_text())  # noqa: S314 - made here
+        assert svg.tag == "{http://www.w3.org/2000/svg}svg"
+        assert len(list(svg.iter("{http://www.w3.org/2000/svg}path"))) > 3
 
 
 def test_nothing_is_taken_for_a_whole_evaluation_without_its_report(
