@@ -23,6 +23,8 @@ REPORT = "report.md"
 REPORTS = (REPORT, "report.html")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 VERSION = re.compile(r"[0-9]+")
+RUN = re.compile(r"[0-9]+")
+ADDRESS = re.compile(r"https://[^\s()<>]+")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -79,6 +81,18 @@ def read(candidate: Path) -> dict[str, str]:
     return {"promoted": "true", **{name: value for name, (_, value) in values.items()}}
 
 
+def _links() -> list[str]:
+    """Return Markdown with the addresses of the training run and of the report, where the workflow gives them."""
+    run, report = os.environ.get("TRAIN_RUN", ""), os.environ.get("REPORT_URL", "")
+    found = []
+    if RUN.fullmatch(run):
+        server, repository = os.environ.get("GITHUB_SERVER_URL", "https://github.com"), os.environ["GITHUB_REPOSITORY"]
+        found.append(f"[training run {run}]({server}/{repository}/actions/runs/{run})")
+    if ADDRESS.fullmatch(report):
+        found.append(f"[report.html with all figures]({report})")
+    return [" · ".join(found)] if found else []
+
+
 def _check_reports(candidate: Path, verdict_sha256: str) -> None:
     """Prove that what a reviewer reads is about the model that would be deployed: by the digests in its verdict."""
     try:
@@ -114,7 +128,8 @@ def main(argv: list[str]) -> int:
     if arguments.job is None:
         version = f"{outputs['model_name']}, version {outputs['model_version']}"
         endpoint = os.environ.get("ENDPOINT_NAME") or "the endpoint"
-        write_summary(f"# Approve {version}?\n\nIt would serve at `{endpoint}`. Verdict `{outputs['verdict_sha256']}`.")
+        asked = f"# Approve {version}?\n\nIt would serve at `{endpoint}`. Verdict `{outputs['verdict_sha256']}`."
+        write_summary("\n\n".join([asked, *_links()]))
     write_summary(report)
     return 0
 

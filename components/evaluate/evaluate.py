@@ -15,12 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from azure.core.exceptions import AzureError
 from mlflow.entities import Run
 
 from finetune.answers import choose_test_rows, label_ids, predictions_frame, read_test_rows
 from finetune.data.manifest import read_manifest
+from finetune.environment import environment_sha256
 from finetune.errors import InputError
 from finetune.evaluation import Predictions, check_trained_on, predict
 from finetune.evidence import model_megabytes, model_sha256
@@ -33,7 +35,7 @@ from finetune.policy import read_policy
 from finetune.report.costs import read_prices, sweep_costs
 from finetune.report.facts import Facts
 from finetune.report.tracked import NOT_TRACKED, find_sweep, log_files, log_measured, tracked_run
-from finetune.report.training_record import read_training_record
+from finetune.report.training_record import NOT_RECORDED, read_training_record
 from finetune.report.write import write_report
 from finetune.stage import parse_arguments, run_stage
 from finetune.verdict import CHALLENGER, CHAMPION, METRICS_FILE, PREDICTIONS_FILE, VERDICT_FILE, draft_verdict
@@ -110,7 +112,7 @@ def main(argv: Sequence[str]) -> None:
     with tracked_run() as run:
         log_measured(run, measured["metrics"], verdict["promoted"])
         sweep, no_sweep = find_sweep(run, training)
-        lineage = _lineage(arguments, run)
+        lineage = _lineage(arguments, run, training)
         facts_of_report = Facts(
             measured, verdict, manifest, answered, training, no_training, sweep, no_sweep, lineage, _links(lineage)
         )
@@ -145,13 +147,18 @@ def _ask_champion(
             return version, UnusableChampion(str(version), str(error))
 
 
-def _lineage(arguments: EvaluateArguments, run: Run | None) -> dict[str, str]:
-    """Return what names this run; jobs have names where Azure ML's variables give them."""
+def _lineage(arguments: EvaluateArguments, run: Run | None, training: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return what names this run; jobs have names where Azure ML's variables give them.
+
+    Environments are those that train and evaluate saw themselves in: `finetune.environment`.
+    """
     return {
         "commit": arguments.commit,
         "job": os.environ.get("AZUREML_ROOT_RUN_ID", UNRECORDED),
         "step": os.environ.get("AZUREML_RUN_ID", UNRECORDED),
         "MLflow run": NOT_TRACKED if run is None else run.info.run_id,
+        "environment of train, sha256": str((training or {}).get("environment_sha256", NOT_RECORDED)),
+        "environment of evaluate, sha256": environment_sha256(),
     }
 
 

@@ -34,6 +34,7 @@ from finetune.registration import (
     Registration,
     write_registration,
 )
+from finetune.report.training_record import NOT_RECORDED, read_training_record
 from finetune.stage import parse_arguments, run_stage
 from finetune.verdict import METRICS_FILE, VERDICT_FILE, verify_verdict
 from finetune.workspace import ModelVersion, connect
@@ -72,7 +73,12 @@ def main(argv: Sequence[str]) -> None:
         write_registration(output, Registration(False, reasons))
         return
     verdict_sha256 = file_sha256(evaluation / VERDICT_FILE)
-    tags = {**lineage_tags(verdict, metrics, manifest, arguments.commit), VERDICT_DIGEST_TAG: verdict_sha256}
+    training, _ = read_training_record(model)
+    tags = {
+        **lineage_tags(verdict, metrics, manifest, arguments.commit),
+        VERDICT_DIGEST_TAG: verdict_sha256,
+        "environment_sha256": str((training or {}).get("environment_sha256", NOT_RECORDED)),
+    }
     with tempfile.TemporaryDirectory() as temporary:
         # Of the model's own name: the client keeps it in the registry.
         carrying = Path(temporary) / model.resolve().name

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from support import load_component, track_in
 
+from finetune.environment import environment_sha256
 from finetune.errors import InputError
 from finetune.files import folder_sha256
 from finetune.workspace import ModelVersion
@@ -169,6 +170,7 @@ def test_the_report_is_in_the_folder_and_among_the_runs_artefacts(run, trained_m
         assert f"{value:.4f}" in page
     assert read(trained_model, "training.json")["precision"]["reason"] in page
     assert "Left out, with the loss curves: no trial is known" in page
+    assert page.count(environment_sha256()) == 2, "train and evaluate ran in this environment"
     assert (out / "report.md").read_text().startswith("## ✅ Promoted")
     (tracked,) = mlflow.search_runs(output_format="list")
     names = [file.path for file in mlflow.artifacts.list_artifacts(run_id=tracked.info.run_id, artifact_path="report")]

@@ -15,6 +15,7 @@ from support import GATE_POLICY, load_component
 
 from finetune.answers import choose_test_rows, label_ids, predictions_frame, read_test_rows
 from finetune.data.manifest import read_manifest
+from finetune.environment import environment_sha256
 from finetune.errors import InputError
 from finetune.evidence import model_megabytes, model_sha256, verify_evidence
 from finetune.files import file_sha256, folder_megabytes, folder_sha256, write_json
@@ -111,6 +112,7 @@ def test_a_promoted_model_is_registered_with_its_lineage(stage: Stage) -> None:
     tags = model.tags
     assert tags["job"] == "job-1"
     assert tags["commit"] == "abc"
+    assert tags["environment_sha256"] == environment_sha256()
     assert tags["champion"] == "messages:2"
     assert tags["test_accuracy"] == "1.000000"
     assert tags["model_sha256"] == registration.model_sha256 == folder_sha256(stage.model)

@@ -238,6 +238,19 @@ def test_a_promoted_model_is_handed_on_by_exact_name_and_version(script: Script)
     assert "# Promoted" in script.summary
 
 
+def test_the_question_links_to_training_and_report_and_to_nothing_else(script: Script) -> None:
+    candidate(script.folder, REGISTERED)
+    assert script("candidate", "--job", "job", "--candidate", "kept").returncode == 0
+    given = {"TRAIN_RUN": "42", "REPORT_URL": "https://github.com/acme/messages/actions/runs/43/artifacts/7"}
+    assert script("candidate", "--candidate", "kept", **given).returncode == 0
+    assert "[training run 42](https://github.com/acme/messages/actions/runs/42)" in script.summary
+    assert f"[report.html with all figures]({given['REPORT_URL']})" in script.summary
+    given = {"TRAIN_RUN": "42](http://x)", "REPORT_URL": "javascript:alert(1)"}
+    assert script("candidate", "--candidate", "kept", **given).returncode == 0
+    assert "training run" not in script.summary
+    assert "javascript" not in script.summary
+
+
 def test_a_rejected_model_is_no_failure_after_training_and_cannot_be_approved(script: Script) -> None:
     candidate(script.folder, {"registered": False, "reasons": ["worse"]})
     assert script("candidate", "--job", "job", "--candidate", "kept").returncode == 0
