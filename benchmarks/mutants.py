@@ -19,11 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("src/finetune", "components", "endpoints", "tests/finetune", "tests/components")
+COPIED = ("src", "components", "endpoints", "tests/finetune", "tests/components", "tests/amlocal")
 COPIED_FILES = ("pyproject.toml", "tests/conftest.py", "tests/support.py", "tests/rollout_support.py")
 GATE, POLICY, VERDICT = "src/finetune/gate.py", "src/finetune/policy.py", "src/finetune/verdict.py"
 COMPARISON, ANSWERS = "src/finetune/comparison.py", "src/finetune/answers.py"
-MEASUREMENT = "src/finetune/measurement.py"
+MEASUREMENT, EVIDENCE = "src/finetune/measurement.py", "src/finetune/evidence.py"
+VERSIONS = "src/amlocal/workspace/versions.py"
+DEPLOY = "components/deploy/deploy.py"
 COPIES, FINDINGS = "src/finetune/data/checks/copies.py", "src/finetune/data/checks/findings.py"
 RESAMPLED = "src/finetune/metrics/resampled.py"
 CHECKS, METRICS = "src/finetune/data/checks/splits.py", "src/finetune/metrics/classification.py"
@@ -44,6 +46,9 @@ GUARDS = {
     METRICS: "tests/finetune/metrics",
     RESAMPLED: "tests/finetune/metrics",
     REGISTER: "tests/components/test_register.py",
+    EVIDENCE: "tests/components/deploy/test_deploy.py tests/components/test_register.py",
+    VERSIONS: "tests/amlocal/workspace/test_registry.py",
+    DEPLOY: "tests/components/deploy/test_deploy.py",
     TARGET: "tests/components/deploy/test_target.py",
     PLAN: ROLLOUT_TESTS,
     OPENING: ROLLOUT_TESTS,
@@ -86,9 +91,16 @@ MUTANTS = (
     Mutant("the margin is subtracted twice", GATE, "difference.low >= -policy.margin", "difference.low >= -2 * policy.margin"),
     Mutant("a NaN interval passes", GATE, "if not all(_is_finite(figure) for figure in figures)", "if False"),
     Mutant("another metric's interval passes", GATE, "difference.metric != metric", "False"),
-    Mutant("a slice is forgotten", GATE, "checks.extend(_slice_checks(champion.slices, policy))", "pass"),
+    Mutant("a slice is forgotten", GATE, "checks.extend(_slice_checks(champion.slices, rows, policy))", "pass"),
     Mutant("the last slice is forgotten", GATE, "for name, part in slices.items() if part.rows >=", "for name, part in list(slices.items())[:-1] if part.rows >="),
-    Mutant("a required slice that is missing passes", GATE, "if rows < policy.slice_minimum_rows:", "if 0 < rows < policy.slice_minimum_rows:"),
+    Mutant("a required slice that is missing passes", GATE, "if not found >= policy.slice_minimum_rows:", "if 0 < found < policy.slice_minimum_rows:"),
+    Mutant("a required slice is required of champions alone", GATE, "rows, policy), *_part_checks(rows, policy)]", "rows, policy), *(() if isinstance(champion, NoChampion) else _part_checks(rows, policy))]"),
+    Mutant("a slice's rows that are no number are enough", GATE, "if not found >= policy.slice_minimum_rows:", "if found < policy.slice_minimum_rows:"),
+    Mutant("an empty slice vanishes", GATE, "if emptied and rows.rows:", "if False:"),
+    Mutant("an empty slice is fine", GATE, 'policy.empty_slices == "accept", reason', "True, reason"),
+    Mutant("a slice that was not compared goes unnoticed", GATE, "if compared != measured.get(name, 0):", "if False:"),
+    Mutant("a slice that lost its rows is not counted", COMPARISON, "return emptied | {", "return {"),
+    Mutant("slices are counted over the whole split", COMPARISON, "slices(split[measured], text_columns)", "slices(split, text_columns)"),
     Mutant("a slice that cannot be right passes", GATE, 'if (wrong := _unsound(part, policy, "accuracy"))', "if (wrong := None)"),
     Mutant("test rows seen in train are fine", GATE, "if rows.seen_in_train == 0:", "if True:"),
     Mutant("no test rows are fine", GATE, "if rows.rows < 1:", "if False:"),
@@ -138,6 +150,15 @@ MUTANTS = (
     Mutant("figures are believed", REGISTER, "    check_measured(evaluation, Path(arguments.dataset), manifest, model, policy)\n", ""),
     Mutant("a rejected model is registered", REGISTER, 'if not verdict["promoted"]:', "if False:"),
     Mutant("the verdict is not worked out again", REGISTER, "verdict = verify_verdict(evaluation, digest, test_sha256, policy, policy_path, datetime.now(UTC))", 'verdict = read_json(evaluation / VERDICT_FILE, "the verdict")'),
+    Mutant("reports are not the verdict's", VERDICT, "if (evaluation / name).is_file()}\n", "if False}\n"),
+    Mutant("a version without its verdict is promoted", DEPLOY, "        if target.purpose == PROMOTE:", "        if False:"),
+    Mutant("a version to go back to needs its evidence", DEPLOY, "        if target.purpose == PROMOTE:", "        if True:"),
+    Mutant("another verdict than the tag's", EVIDENCE, '!= tags.get(VERDICT_DIGEST_TAG):', "is None:"),
+    Mutant("tags that say another thing than the verdict", EVIDENCE, "if tags.get(tag) != value:", "if False:"),
+    Mutant("a model's evidence is part of it", EVIDENCE, "return folder_sha256(folder, without=EVIDENCE_FOLDER)", "return folder_sha256(folder)"),
+    Mutant("the kept verdict is believed", EVIDENCE, 'verify_kept_verdict(evidence, model_sha256(folder), policy, evidence / POLICY_FILE, now)', '__import__("json").loads((evidence / VERDICT_FILE).read_text())'),
+    Mutant("9 is a later version than 10", VERSIONS, "max((int(version.name) for version in used if version.name.isdecimal()), default=0)", 'int(max((version.name for version in used if version.name.isdecimal()), default="0"))'),
+    Mutant("champions are compared by order", TARGET, "now not in (target.champion, str(target.model))", 'str(now) > str(target.champion) and now != str(target.model)'),
     Mutant("latest is a version", TARGET, "if not target.model.version.isdecimal():", "if False:"),
     Mutant("any registered model is deployed", TARGET, "if tags.get(VERDICT_TAG) != PROMOTED:", "if False:"),
     Mutant("any content is deployed", TARGET, "if len(set(digests.values())) != 1:", "if False:"),

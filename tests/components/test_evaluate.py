@@ -3,12 +3,14 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
 import yaml
 from support import load_component, track_in
 
+from finetune.environment import environment_sha256
 from finetune.errors import InputError
 from finetune.files import folder_sha256
 from finetune.workspace import ModelVersion
@@ -168,10 +170,20 @@ def test_the_report_is_in_the_folder_and_among_the_runs_artefacts(run, trained_m
         assert f"{value:.4f}" in page
     assert read(trained_model, "training.json")["precision"]["reason"] in page
     assert "Left out, with the loss curves: no trial is known" in page
+    assert page.count(environment_sha256()) == 2, "train and evaluate ran in this environment"
     assert (out / "report.md").read_text().startswith("## ✅ Promoted")
     (tracked,) = mlflow.search_runs(output_format="list")
     names = [file.path for file in mlflow.artifacts.list_artifacts(run_id=tracked.info.run_id, artifact_path="report")]
     assert sorted(names) == ["report/report.html", "report/report.md"]
+    drawn = mlflow.artifacts.list_artifacts(run_id=tracked.info.run_id, artifact_path="figures")
+    assert {"confusion-challenger", "confusion-champion", "roc", "precision-recall", "reliability", "slices"} <= {
+        Path(file.path).stem for file in drawn
+    }
+    assert len(drawn) == page.count("<svg ")
+    for file in drawn:
+        svg = ElementTree.fromstring((out / file.path).read_text())  # noqa: S314 - made here
+        assert svg.tag == "{http://www.w3.org/2000/svg}svg"
+        assert len(list(svg.iter("{http://www.w3.org/2000/svg}path"))) > 3
 
 
 def test_nothing_is_taken_for_a_whole_evaluation_without_its_report(

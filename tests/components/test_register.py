@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,13 +16,15 @@ from support import GATE_POLICY, load_component
 from finetune.answers.single_label import columns_of, label_ids
 from finetune.answers.test_rows import choose_test_rows, predictions_frame, read_test_rows
 from finetune.data.manifest import read_manifest
+from finetune.environment import environment_sha256
 from finetune.errors import InputError
+from finetune.evidence import model_megabytes, model_sha256, verify_evidence
 from finetune.files import file_sha256, folder_megabytes, folder_sha256, write_json
 from finetune.measurement import ModelFacts, measure
 from finetune.policy import read_policy
 from finetune.registration import read_registration
 from finetune.tasks import task_named
-from finetune.verdict import METRICS_FILE, PREDICTIONS_FILE, VERDICT_FILE, draft_verdict
+from finetune.verdict import METRICS_FILE, PREDICTIONS_FILE, REPORTS, VERDICT_FILE, draft_verdict
 from finetune.workspace import ModelVersion
 
 CHAMPION = ModelVersion("messages", "2")
@@ -46,7 +49,9 @@ class Stage:
     def create(self, model: Any) -> SimpleNamespace:
         if not isinstance(model, Model):  # a version that is known gets other tags
             return model
-        self.registry.append(SimpleNamespace(name=model.name, version=len(self.registry) + 3, tags=model.tags))
+        version = len(self.registry) + 3
+        content = shutil.copytree(model.path, self.folder / f"version-{version}" / Path(model.path).name)
+        self.registry.append(SimpleNamespace(name=model.name, version=version, tags=model.tags, content=content))
         return self.registry[-1]
 
     def list(self, name: str) -> list[Any]:
@@ -73,6 +78,8 @@ class Stage:
         measured = measure(answered, rows, manifest, policy, challenger, serving, decided_at or datetime.now(UTC))
         write_json(self.evaluation / METRICS_FILE, measured)
         answered.to_parquet(self.evaluation / PREDICTIONS_FILE, index=False)
+        for name in REPORTS:
+            (self.evaluation / name).write_text("a report")
         self.decide()
 
     def decide(self) -> None:
@@ -106,6 +113,7 @@ def test_a_promoted_model_is_registered_with_its_lineage(stage: Stage) -> None:
     tags = model.tags
     assert tags["job"] == "job-1"
     assert tags["commit"] == "abc"
+    assert tags["environment_sha256"] == environment_sha256()
     assert tags["champion"] == "messages:2"
     assert tags["test_accuracy"] == "1.000000"
     assert tags["model_sha256"] == registration.model_sha256 == folder_sha256(stage.model)
@@ -124,11 +132,27 @@ def test_the_same_model_is_registered_once(stage: Stage) -> None:
     assert len(stage.registry) == 1
     stage.evaluate(decided_at=datetime.now(UTC) - timedelta(days=1))
     again = stage.run()
-    assert again.model == first.model
+    assert again.model != first.model, "a version carries its verdict, and another verdict is another version"
     assert again.verdict_sha256 != first.verdict_sha256
-    assert stage.registry[0].tags["verdict_sha256"] == again.verdict_sha256
-    stage.registry[0].tags = {**stage.registry[0].tags, "model_sha256": "another"}
-    assert stage.run().model != first.model
+    assert [model.tags["verdict_sha256"] for model in stage.registry] == [first.verdict_sha256, again.verdict_sha256]
+    stage.registry[1].tags = {**stage.registry[1].tags, "model_sha256": "another"}
+    assert stage.run().model not in (first.model, again.model)
+
+
+def test_a_version_carries_its_verdict_and_is_the_same_model(stage: Stage) -> None:
+    stage.evaluate()
+    registration = stage.run()
+    (model,) = stage.registry
+    assert model.content.name == stage.model.name
+    assert model_sha256(model.content) == folder_sha256(stage.model) != folder_sha256(model.content)
+    assert model_megabytes(model.content) == folder_megabytes(stage.model)
+    assert sorted(path.name for path in (model.content / "evidence").iterdir()) == [
+        *("gate.yml", "metrics.json", "verdict.json")
+    ]
+    verdict = verify_evidence(registration.model, model.content, model.tags, datetime.now(UTC))
+    assert verdict["promoted"] is True
+    for row in pd.read_parquet(stage.evaluation / PREDICTIONS_FILE)["text"]:
+        assert row not in (model.content / "evidence" / "metrics.json").read_text()
 
 
 @pytest.mark.parametrize(("right", "champion_right"), [(6, 4), (10, 10), (10, 12)])

@@ -17,6 +17,7 @@ from finetune.tasks import task_named
 from finetune.verdict import (
     METRICS_FILE,
     PREDICTIONS_FILE,
+    REPORTS,
     VERDICT_FILE,
     check_valid,
     describe_evidence,
@@ -49,6 +50,8 @@ def evaluate(folder: Path, challenger: Evidence, champion: Champion | UnusableCh
     evidence = describe_evidence(challenger, serving, ROWS, DECIDED)
     write_json(folder / METRICS_FILE, {"task": "text-classification", "rows": 100, **evidence})
     (folder / PREDICTIONS_FILE).write_bytes(b"answers")
+    for name in REPORTS:
+        (folder / name).write_text("a report")
     write_json(folder / VERDICT_FILE, draft_verdict(folder, policy, policy_path))
     return lambda now=DECIDED + timedelta(hours=1): verify_verdict(folder, "m" * 64, "t" * 64, policy, policy_path, now)
 
@@ -100,6 +103,7 @@ PASSED = [{"name": "minimum accuracy", "passed": True, "reason": "fine"}]
         ({"code_sha256": "x"}, "its code_sha256 is x"),
         ({"predictions_sha256": "x"}, "its predictions_sha256 is x"),
         ({"metrics_sha256": "x"}, "its metrics_sha256 is x"),
+        ({"reports_sha256": {}}, "its reports_sha256 is {}"),
         ({"metrics_sha256": None}, "its metrics_sha256 is None"),
         ({"decided_at": "2025-12-01T00:00:00+00:00"}, "decided_at: not as the gate writes it"),
         ({"valid_until": "2036-01-01T00:00:00+00:00"}, "valid_until: not as the gate writes it"),
@@ -154,6 +158,19 @@ def test_other_answers_than_were_measured_are_refused(tmp_path: Path) -> None:
 
 
 ROWS_SAID = {"sha256": "t" * 64, "rows": 100, "seen_in_train": 0}
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_another_report_than_the_verdicts_is_refused(tmp_path: Path, name: str) -> None:
+    verify = evaluate(tmp_path, CHALLENGER, CHAMPION)
+    (tmp_path / name).write_text("another report")
+    with pytest.raises(InputError, match="its reports_sha256 is"):
+        verify()
+    (tmp_path / name).unlink()
+    with pytest.raises(InputError, match=f"{name}: no such file; expected the report"):
+        verify()
+
+
 BETTER = {"difference": {"metric": "f1_macro", "rows": 100, "value": 0.1, "low": 0.09, "high": 0.2, "confidence": 0.95}}
 
 

@@ -30,6 +30,8 @@ class Trial:
     """From start to end; None when it has not ended."""
     machine: str | None = None
     """What it ran on, as a table of prices names it."""
+    validation_loss: float | None = None
+    """The lowest; None when none was logged."""
 
     @property
     def ended_early(self) -> bool:

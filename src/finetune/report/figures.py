@@ -219,31 +219,33 @@ def scores_over_time(sweep: Sweep) -> Drawing:
 
 
 def learning_rates(sweep: Sweep) -> Drawing | None:
-    """Draw each trial's highest score by its learning rate; None when fewer than two trials name one."""
+    """Draw each trial's lowest validation loss by its learning rate; None when fewer than two trials name both."""
     points = [
-        (rate, trial.best, trial)
+        (rate, trial.validation_loss, trial)
         for trial in sweep.trials
-        if (rate := number(trial.parameters.get("learning_rate"))) is not None and rate > 0 and trial.best is not None
+        if (rate := number(trial.parameters.get("learning_rate"))) is not None
+        and rate > 0
+        and trial.validation_loss is not None
     ]
     if len({rate for rate, _, _ in points}) < 2:
         return None
 
     def plot(figure: Figure) -> None:
         axes = figure.add_subplot()
-        for rate, best, trial in points:
+        for rate, loss, trial in points:
             colour = CHALLENGER if trial.name == sweep.chosen else BAD if trial.ended_early else MUTED
             marker = "x" if trial.ended_early else "o"
-            scattered: PathCollection = axes.scatter([rate], [best], color=colour, marker=marker, s=30)
+            scattered: PathCollection = axes.scatter([rate], [loss], color=colour, marker=marker, s=30)
             scattered.set_zorder(3 if trial.name == sweep.chosen else 2)
-        axes.set(xlabel="learning rate, logarithmic", ylabel="highest score on validation", xscale="log")
+        axes.set(xlabel="learning rate, logarithmic", ylabel="lowest loss on validation", xscale="log")
         axes.minorticks_off()
         rates = [rate for rate, _, _ in points]
         ticks = np.geomspace(min(rates), max(rates), 3)
         axes.set_xticks(ticks, [f"{tick:.1e}" for tick in ticks])
 
-    best = max(points, key=lambda point: point[1])
-    description = f"The highest score, {best[1]:.4f}, came with a learning rate of {best[0]:.3g}."
-    return draw("learning-rates", "Learning rate against score", description, SQUARE, plot)
+    best = min(points, key=lambda point: point[1])
+    description = f"The lowest loss, {best[1]:.4f}, came with a learning rate of {best[0]:.3g}."
+    return draw("learning-rates", "Learning rate against validation loss", description, SQUARE, plot)
 
 
 def parameter_importance(shares: dict[str, float]) -> Drawing:

@@ -1,6 +1,6 @@
 """report.html: one file, no script, no request to anywhere."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -73,6 +73,12 @@ def no_champion(facts: Facts) -> str:
 
 def render_page(facts: Facts) -> str:
     """Return report.html."""
+    return render_report(facts)[0]
+
+
+def render_report(facts: Facts) -> tuple[str, list[Drawing]]:
+    """Return report.html and the figures in it."""
+    context = _context(facts)
     folder = Path(__file__).parent
     environment = Environment(
         loader=FileSystemLoader(folder),
@@ -94,9 +100,18 @@ def render_page(facts: Facts) -> str:
         "cut": lambda text: f"{text[:_CUT].rstrip()}…" if len(text) > _CUT else text,
         "whole": lambda text: text[:_WHOLE],
     }
-    return environment.get_template(f"problems/{facts.task.problem}.html").render(
-        _context(facts), style=(folder / "page.css").read_text()
-    )
+    template = environment.get_template(f"problems/{facts.task.problem}.html")
+    page = template.render(context, style=(folder / "page.css").read_text())
+    return page, list(_drawings(context))
+
+
+def _drawings(value: Any) -> Iterator[Drawing]:
+    """Yield the figures in a template's context, wherever they are."""
+    if isinstance(value, Drawing):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _drawings(part)
 
 
 def _figure(value: float | None) -> str:

@@ -79,7 +79,16 @@ def made_up_sweep(trials: int = 9) -> Sweep:
         status = "KILLED" if number == 2 else "FINISHED"
         parameters = {"learning_rate": str(rate), "num_train_epochs": str(epochs), "optim": "adamw"}
         made.append(
-            Trial(f"sweep-{number}", status, parameters, tuple(scores), f"run-{number}", 95.0, "1 x NVIDIA H200")
+            Trial(
+                f"sweep-{number}",
+                status,
+                parameters,
+                tuple(scores),
+                f"run-{number}",
+                95.0,
+                "1 x NVIDIA H200",
+                0.3 + 0.04 * abs(number - 4),
+            )
         )
     losses = {
         "loss": tuple((step, 2 * 0.98**step) for step in range(10, 270, 10)),
