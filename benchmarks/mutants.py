@@ -158,7 +158,7 @@ MUTANTS = (
     Mutant("figures that do not follow from the answers", MEASUREMENT, "rel_tol=_TOLERANCE, abs_tol=_TOLERANCE", "abs_tol=9.0"),
     Mutant("a figure that was taken out", MEASUREMENT, "sorted({*found, *expected})", "sorted({*found} & {*expected})"),
     Mutant("answers to other rows", MEASUREMENT, " or not answered[columns].equals(asked.reset_index(drop=True))", ""),
-    Mutant("answers that are not the most probable", SINGLE_LABEL, "if not (best == answered[model].to_numpy()).all():", "if False:"),
+    Mutant("answers that are not the most probable", SINGLE_LABEL, "if not (best == frame[model].to_numpy()).all():", "if False:"),
     Mutant("probabilities that are none", SINGLE_LABEL, "or not np.allclose(sums, 1, atol=_TOLERANCE)", ""),
     Mutant("half of F1", RESAMPLED, "f1 = 2 * right", "f1 = right"),
     Mutant("an area without all labels", RESAMPLED, "np.where(pairs, areas, np.nan)", "np.where(pairs, areas, 1.0)"),
