@@ -124,6 +124,7 @@ lint: setup ## Check style, types, YAML and workflows
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/python .github/scripts/shellcheck_blocks.py
+	$(BIN)/python .github/scripts/actionlint.py
 
 format: setup ## Format the code
 	$(BIN)/ruff format .

@@ -102,7 +102,7 @@ def failures(outcome: Outcome) -> list[str]:
 
 def row(outcome: Outcome) -> str:
     """Return the outcome as a row of the Markdown table."""
-    figures, majority = (outcome.metrics["metrics"][model] for model in ("challenger", "majority_class"))
+    figures, majority = (outcome.metrics["metrics"][model] for model in ("challenger", "baseline"))
     positive, of_label = CASES[outcome.dataset].positive_label, positive_f1(outcome)
     f1 = f"{figures['f1_macro']:.3f}" + (f" ({positive}: {of_label:.3f})" if of_label is not None else "")
     completed = sum(trial["status"] == "Completed" for trial in outcome.trials)

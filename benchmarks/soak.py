@@ -10,7 +10,6 @@ Example:
 """
 
 import argparse
-import hashlib
 import json
 import os
 import signal
@@ -23,7 +22,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import yaml
@@ -34,7 +32,8 @@ from traffic_windows import Answer, Split, find_wrong_answers, find_wrong_shares
 
 from amlocal.testing import running_workspace
 from amlocal.workspace.connection import WorkspaceConnection
-from finetune.files import folder_sha256
+from finetune.evidence import add_evidence
+from finetune.files import file_sha256, folder_sha256, read_json
 from finetune.registration import (
     CHAMPION_TAG,
     MODEL_DIGEST_TAG,
@@ -46,6 +45,7 @@ from finetune.registration import (
     Registration,
     write_registration,
 )
+from finetune.verdict import VERDICT_FILE
 from finetune.workspace import ModelVersion
 
 REPOSITORY = Path(__file__).parents[1]
@@ -67,6 +67,8 @@ class Candidate:
     version: ModelVersion
     behaviour: str
     sha256: str
+    verdict_sha256: str
+    valid_until: str
 
 
 @dataclass(frozen=True)
@@ -119,26 +121,34 @@ def register(client: MLClient, folder: Path, number: int, behaviour: str, champi
     (folder / "behaviour.json").write_text(
         json.dumps({"model": str(version), "behaviour": behaviour}), encoding="utf-8"
     )
-    candidate = Candidate(version, behaviour, folder_sha256(folder))
+    sha256 = folder_sha256(folder)
+    # A verdict is needed, and the tests know how to make one.
+    sys.path.append(str(REPOSITORY / "tests"))
+    from support import write_evaluation
+
+    evaluation, policy = write_evaluation(folder.with_name(f"{folder.name}-evaluation"), sha256, champion)
+    registered = folder.with_name(f"{folder.name}-registered")
+    add_evidence(folder, evaluation, policy, registered)
+    until = read_json(evaluation / VERDICT_FILE, "the verdict")["valid_until"]
+    candidate = Candidate(version, behaviour, sha256, file_sha256(evaluation / VERDICT_FILE), until)
     tags = registration_of(candidate, champion).tags
     client.models.create_or_update(
-        Model(name=MODEL, version=version.version, path=str(folder), type="mlflow_model", tags=tags)
+        Model(name=MODEL, version=version.version, path=str(registered), type="mlflow_model", tags=tags)
     )
     return candidate
 
 
 def registration_of(candidate: Candidate, champion: str | None) -> Registration:
     """Make what register would hand to deploy."""
-    verdict = hashlib.sha256(str(candidate.version).encode()).hexdigest()
-    until = (datetime.now(UTC) + timedelta(days=1)).date().isoformat() + "T00:00:00+00:00"
     tags = {
         VERDICT_TAG: PROMOTED,
         MODEL_DIGEST_TAG: candidate.sha256,
-        VERDICT_DIGEST_TAG: verdict,
-        VALID_UNTIL_TAG: until,
+        VERDICT_DIGEST_TAG: candidate.verdict_sha256,
+        VALID_UNTIL_TAG: candidate.valid_until,
         CHAMPION_TAG: champion or NO_CHAMPION,
     }
-    return Registration(True, (), candidate.version, candidate.sha256, verdict, until, champion, tags)
+    digests = (candidate.sha256, candidate.verdict_sha256)
+    return Registration(True, (), candidate.version, *digests, candidate.valid_until, champion, tags)
 
 
 def roll_out(candidate: Candidate, champion: str | None, live: dict[str, str], folder: Path) -> Outcome:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from finetune.errors import InputError
-from finetune.files import folder_sha256
+from finetune.evidence import model_sha256, verify_evidence
 from finetune.stage import parse_arguments, run_stage
 from finetune.workspace import check_endpoint_name, connect, download_model
 
@@ -96,7 +96,7 @@ def _deploy(target: Any, arguments: DeployArguments, journal: Any) -> None:
     from request import NO_JOB, RolloutRequest
     from rollout import roll_out
     from smoke import read_own_example
-    from target import check_champion, check_registered, complete_by_tags
+    from target import PROMOTE, check_champion, check_registered, complete_by_tags
 
     definition = Path(arguments.endpoint_definition)
     policy = read_rollout_policy(definition / POLICY_FILE)
@@ -109,7 +109,9 @@ def _deploy(target: Any, arguments: DeployArguments, journal: Any) -> None:
     tags = dict(registered.tags or {})
     with tempfile.TemporaryDirectory() as temporary:
         folder = download_model(client, target.model, Path(temporary))
-        check_registered(tags, target, folder_sha256(folder))
+        check_registered(tags, target, model_sha256(folder))
+        if target.purpose == PROMOTE:
+            verify_evidence(target.model, folder, tags, datetime.now(UTC))
         labels = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))["metadata"]["labels"]
         example = read_own_example(folder, labels)
     target = complete_by_tags(target, tags, datetime.now(UTC))

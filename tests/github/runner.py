@@ -268,6 +268,9 @@ class _Steps:
             raise RunnerError(f"{self._name}: {action} is not known here")
         problem = ACTIONS[action](self._job, given)
         result.log = problem or ""
+        if action == "actions/upload-artifact" and not problem:
+            page = f"https://github.com/{self._job.runner.github.repository}/actions/runs/{self._job.run.id}"
+            result.outputs["artifact-url"] = f"{page}/artifacts/1"
         return "failure" if problem else "success"
 
     def _bash(self, step: dict[str, Any], environment: dict[str, str], result: StepResult) -> str:

@@ -102,6 +102,13 @@ def test_merge_train_report_approve_deploy(runner: Runner) -> None:
     reviewers: Any = runner.approve
     (page,) = reviewers.pages
     assert page.startswith("# Approve messages, version 1?")
+    here = "https://github.com/acme/messages/actions/runs"
+    links = (
+        f"[training run {training.id}]({here}/{training.id}) · [report.html with all figures]({here}/{promotion.id}/"
+    )
+    assert links in page
+    kept = runner.github.artifacts[promotion.id, "report"] / "report.html"
+    assert kept.read_text() == (runner.github.artifacts[training.id, "candidate"] / "report.html").read_text()
     assert comment in page
     assert "# messages:1 at `messages`: live" in promotion.jobs["deploy"].summary
     assert serving(runner) == "messages:1"

@@ -40,8 +40,10 @@ def classification_metrics(
         one-vs-rest area under the ROC curve, averaged with each label's count as its weight, as Azure's automated ML
         defines it (learn.microsoft.com/azure/machine-learning/how-to-understand-automated-ml). auc_weighted is
         absent when a label has no row: there is no curve for it, and no number is better than a wrong one. With a
-        positive label also its F1, as `f1`.
+        positive label also its F1, as `f1`. All are absent when there is no row.
     """
+    if not len(true):
+        return {}
     measured = {
         name: classification_metric(name, labels, true, probabilities, positive) for name in CLASSIFICATION_METRICS
     }
@@ -84,6 +86,8 @@ def per_label_metrics(labels: Sequence[str], true: np.ndarray, predicted: np.nda
         true: label ids, shape (n,).
         predicted: label ids, shape (n,).
     """
+    if not len(true):
+        return [{"label": label, "precision": None, "recall": None, "f1": None, "support": 0} for label in labels]
     precision, recall, f1, support = precision_recall_fscore_support(
         true, predicted, labels=np.arange(len(labels)), zero_division=0
     )

@@ -20,6 +20,11 @@ def entity_types(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted({label.partition("-")[2] for label in labels if label != OUTSIDE}))
 
 
+def entities_of(tags: Sequence[str]) -> set[tuple[str, int, int]]:
+    """Return the entities of a row's tags: type, number of the first word and of the last."""
+    return set(get_entities(list(tags)))
+
+
 def entity_counts(
     types: Sequence[str], true: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
 ) -> np.ndarray:
@@ -37,7 +42,7 @@ def entity_counts(
     place = {name: i for i, name in enumerate(types)}
     counts = np.zeros((len(true), 3 * len(types) + 2), dtype=np.int64)
     for row, (wanted, found) in enumerate(zip(true, predicted, strict=True)):
-        there, answered = set(get_entities(list(wanted))), set(get_entities(list(found)))
+        there, answered = entities_of(wanted), entities_of(found)
         for column, entities in enumerate((there & answered, answered, there)):
             for kind, _, _ in entities:
                 if kind in place:

@@ -60,6 +60,8 @@ def per_label_metrics(labels: Sequence[str], true: np.ndarray, predicted: np.nda
         true: bool, shape (n, labels).
         predicted: likewise.
     """
+    if not len(true):
+        return [{"label": label, "precision": None, "recall": None, "f1": None, "support": 0} for label in labels]
     precision, recall, f1, support = precision_recall_fscore_support(true, predicted, average=None, zero_division=0)
     measured = {"precision": precision, "recall": recall, "f1": f1}
     return [

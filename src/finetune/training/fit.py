@@ -12,6 +12,7 @@ import torch
 import transformers
 
 from finetune.data.manifest import VALIDATION_FILE, DatasetManifest, read_manifest
+from finetune.environment import environment_sha256
 from finetune.errors import InputError
 from finetune.files import write_json
 from finetune.tasks import task_named
@@ -147,6 +148,7 @@ def _fit(arguments: TrainArguments, processes: Processes, interruption: Interrup
             "data": {split: summary.sha256 for split, summary in manifest.splits.items()},
             "hardware": describe_hardware(),
             "versions": package_versions(),
+            "environment_sha256": environment_sha256(),
         }
         write_json(Path(arguments.model) / TRAINING_RECORD, record)
         status = "FINISHED"

@@ -137,6 +137,8 @@ def test_a_named_version_is_promoted_by_the_rules_of_a_registered_one(deploy: An
             ModelVersion("m", "3"),
             "was compared with m:1, and m:3 serves at messages now; evaluate the model again",
         ),
+        ("m:9", ModelVersion("m", "10"), "was compared with m:9, and m:10 serves at messages now"),
+        ("m:10", ModelVersion("m", "9"), "was compared with m:10, and m:9 serves at messages now"),
         (None, ModelVersion("m", "3"), "was compared with no champion, and m:3 serves at messages now"),
         ("m:1", None, "was compared with m:1, and no model serves at messages now"),
     ],
