@@ -191,7 +191,7 @@ def test_it_is_not_ready_while_it_misses_its_readiness_probes(
 
     run(replace(spec, readiness=replace(QUICK, initial_delay=10.0)), path, test)
     notes = spec.log.read_text()
-    assert "missed 2 readiness probes; it gets no requests meanwhile" in notes
+    assert "missed 2 readiness probes; it gets no requests until it passes one" in notes
     assert "is ready again" in notes
 
 
