@@ -61,7 +61,7 @@ BEHAVIOURS = (GOOD, "wrong", GOOD, LIVE_ONLY, GOOD, "slow", GOOD, "does not load
 MINIMUM_RATE = 50.0
 """Requests per second that have to be sent for the soak to prove anything."""
 TEXTS = ("where is my parcel", "I was charged twice")
-ROLLOUT_SECONDS = 180.0
+ROLLOUT_SECONDS = 600.0
 SETTLE_SECONDS = 1.0
 LOAD_SECONDS = 60.0
 """For the answers under way when the load is ended."""
