@@ -2,7 +2,8 @@
 
 Here faults strike what the client sends, below its own retries; test_every_call.py strikes the calls of `MLClient`
 themselves, all of them in all ways. By default every request of a first deployment and of an upgrade that changes
-something fails in every way; ROLLOUT_EVERY_REQUEST=1 takes the requests that only look, too (`make chaos`).
+something fails in every way; ROLLOUT_EVERY_REQUEST=1 takes the requests that only look, and the upload of code that
+is new each time, too (`make chaos`).
 """
 
 import contextlib
@@ -39,6 +40,7 @@ environment:
 instance_type: Standard_DS3_v2
 instance_count: 1
 """
+SCRIPT = "def init():\n    pass\n\n\ndef run(data):\n    return data\n"
 POLICY = {"canary_percents": (50, 100), "probes": 1, "p95_slack_ms": 1000.0}
 POLICY |= {"mirror_seconds": 0.0, "canary_seconds": 0.0, "hold_seconds": 0.0}
 ATTEMPTS = 4
@@ -64,13 +66,21 @@ class Site:
     def prepare(self, scenario: str) -> str:
         """Name an endpoint that is not there, or make one that m:1 serves."""
         name = f"messages-{next(self.numbers)}"
+        if EVERY:
+            self.script.write_text(f"{SCRIPT}\n\nnumber = {name!r}\n")
         if scenario == UPGRADE:
-            self._serve(name)
+            self.serve(name)
         self.published.clear()
         self.workspace.faults.forget_calls()
         return name
 
-    def _serve(self, name: str) -> None:
+    @property
+    def script(self) -> Path:
+        """The scoring script, which is uploaded when it has changed."""
+        return self.definition / "score.py"
+
+    def serve(self, name: str) -> None:
+        """Make an endpoint that m:1 serves."""
         from azure.ai.ml import load_online_deployment
 
         endpoint = ManagedOnlineEndpoint(name=name)
@@ -110,7 +120,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     (model / "MLmodel").write_text("flavors: {}\n")
     (definition / "endpoint.yml").write_text(ENDPOINT)
     (definition / "deployment.yml").write_text(DEPLOYMENT)
-    (definition / "score.py").write_text("def init():\n    pass\n\n\ndef run(data):\n    return data\n")
+    (definition / "score.py").write_text(SCRIPT)
     publish = OnlineEndpoints.publish
     with in_process(folder / "home") as workspace:
         client = workspace.client()
@@ -126,6 +136,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
         for version in ("1", "2"):
             client.models.create_or_update(Model(path=str(model), name="m", version=version))
             workspace.deployments.answer_with(lambda request: GOOD, model=f"m:{version}")
+        site.serve("before")  # what is uploaded once, is
         yield site
 
 
@@ -175,9 +186,14 @@ def requests_of(site: Site, run: Callable[..., dict], scenario: str) -> list[Str
         words = str(call).replace(f"/{endpoint}", "/ENDPOINT").split("/")
         # Numbers of operations and snapshots are others every time.
         pairs = zip(["", *words], words, strict=False)
-        pattern = "/".join("*" if before in ("operations", "codes") else word for before, word in pairs)
+        pattern = "/".join("*" if before in ("operations", "codes", "LocalUpload") else word for before, word in pairs)
         seen.append(Struck(pattern, sum(other.pattern == pattern for other in seen)))
     return seen if EVERY else [struck for struck in seen if changes(struck)]
+
+
+def check_struck(site: Site, struck: Struck, endpoint: str, where: str) -> None:
+    """See that there was such a request."""
+    assert sum(call.matches(struck.at(endpoint)) for call in site.workspace.calls) > struck.before, where
 
 
 def changes(struck: Struck) -> bool:
@@ -209,6 +225,7 @@ def test_a_request_that_fails_leaves_all_new_or_all_old(site: Site, run: Callabl
             run(endpoint)
         site.workspace.faults.clear()
         where = f"{struck}, {fault}"
+        check_struck(site, struck, endpoint, where)
         site.check(scenario, where)
         said = json.loads(site.journal.read_text())["state"]
         assert (said, site.state(endpoint)) in {
