@@ -1,4 +1,4 @@
-"""An MLflow model of a Hugging Face sequence classifier, as code: no pickle, no import of this project.
+"""An MLflow model of a Hugging Face sequence classifier or regressor, as code: no pickle, no import of this project.
 
 MLflow copies this file into the model's folder and runs it there (mlflow.org/docs/latest/ml/model/models-from-code).
 The folder is complete: this code, the checkpoint in safetensors, the tokenizer.
@@ -11,14 +11,23 @@ import torch
 from mlflow.pyfunc import PythonModel
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+_THRESHOLD = 0.5
 
-class SequenceClassifier(PythonModel):
-    """Answers a frame of texts with label, score and the probabilities of all labels."""
+
+class SequenceModel(PythonModel):
+    """Answers a frame of texts, each row by itself."""
 
     def load_context(self, context):
-        """Load the checkpoint; `context.model_config` gives text_columns, max_length (tokens) and batch_size (rows)."""
+        """Load the checkpoint.
+
+        `context.model_config` gives problem (single_label, multi_label or regression), text_columns, max_length
+        (tokens) and batch_size (rows).
+        """
         folder = context.artifacts["checkpoint"]
         config = context.model_config
+        self.answer = {"single_label": self._label, "multi_label": self._labels, "regression": self._value}[
+            config["problem"]
+        ]
         self.text_columns = list(config["text_columns"])
         self.max_length = int(config["max_length"])
         self.batch_size = int(config["batch_size"])
@@ -33,11 +42,18 @@ class SequenceClassifier(PythonModel):
     def predict(self, context, model_input: pd.DataFrame, params=None) -> pd.DataFrame:
         """Return a frame with a row per input row.
 
-        Columns: label (str), score (the label's probability), probabilities (list of float, in the order of `labels` in
-        the model's metadata).
+        Columns, by problem:
+            single_label: label (str), score (the label's probability), probabilities (list of float, in the order of
+                `labels` in the model's metadata).
+            multi_label: labels (list of str: those with a probability of at least 0.5), probabilities (list of float,
+                each label by itself, in the same order).
+            regression: value (float).
         """
         columns = [model_input[name].astype(str).tolist() for name in self.text_columns]
-        probabilities = self._probabilities(columns)
+        return self.answer(self._logits(columns))
+
+    def _label(self, logits):
+        probabilities = logits.softmax(dim=-1).numpy()
         best = probabilities.argmax(axis=1)
         return pd.DataFrame(
             {
@@ -47,12 +63,20 @@ class SequenceClassifier(PythonModel):
             }
         )
 
+    def _labels(self, logits):
+        probabilities = logits.sigmoid().numpy()
+        chosen = [[self.labels[i] for i in np.flatnonzero(row >= _THRESHOLD)] for row in probabilities]
+        return pd.DataFrame({"labels": chosen, "probabilities": probabilities.tolist()})
+
+    def _value(self, logits):
+        return pd.DataFrame({"value": logits[:, 0].numpy()})
+
     @torch.inference_mode()
-    def _probabilities(self, columns):
+    def _logits(self, columns):
         rows = len(columns[0])
         # Batches of like length waste little on padding; results are put back into the caller's order.
         order = sorted(range(rows), key=lambda row: sum(len(column[row]) for column in columns))
-        result = np.zeros((rows, len(self.labels)), dtype=np.float64)
+        result = torch.zeros((rows, len(self.labels)), dtype=torch.float64)
         for start in range(0, rows, self.batch_size):
             batch = order[start : start + self.batch_size]
             encoded = self.tokenizer(
@@ -62,8 +86,8 @@ class SequenceClassifier(PythonModel):
                 padding=True,
                 return_tensors="pt",
             ).to(self.device)
-            result[batch] = self.model(**encoded).logits.double().softmax(dim=-1).cpu().numpy()
+            result[batch] = self.model(**encoded).logits.double().cpu()
         return result
 
 
-mlflow.models.set_model(SequenceClassifier())
+mlflow.models.set_model(SequenceModel())

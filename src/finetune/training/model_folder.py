@@ -3,24 +3,46 @@
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import mlflow.pyfunc
 import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
-from mlflow.types.schema import Array
+from mlflow.types.schema import Array, Object, Property
 
 from finetune.data.manifest import DatasetManifest
 from finetune.files import write_json
-from finetune.tasks import Task
+from finetune.tasks import Problem, Task
 from finetune.training.contents import EXAMPLE_PREDICTION
 from finetune.training.problems import head_of
 
 _SERVING_PACKAGES = ("mlflow", "torch", "transformers", "numpy", "pandas", "safetensors")
 _SERVING_BATCH_ROWS = 32
+_STRING, _DOUBLE, _LONG = DataType.string, DataType.double, DataType.long
+_ENTITY = Object(
+    [
+        Property("label", _STRING),
+        Property("text", _STRING),
+        Property("start", _LONG),
+        Property("end", _LONG),
+        Property("score", _DOUBLE),
+    ]
+)
+ANSWERS: Mapping[Problem, Mapping[str, Any]] = MappingProxyType(
+    {
+        "single_label": {"label": _STRING, "score": _DOUBLE, "probabilities": Array(_DOUBLE)},
+        "multi_label": {"labels": Array(_STRING), "probabilities": Array(_DOUBLE)},
+        "regression": {"value": _DOUBLE},
+        "token_labels": {"tags": Array(_STRING), "entities": Array(_ENTITY)},
+        "answer_spans": {"answer": _STRING, "score": _DOUBLE, "start": _LONG, "end": _LONG},
+    }
+)
+"""The columns that a model answers with, as its signature has them."""
 
 
 def save_model_folder(folder: Path, model: Any, tokenizer: Any, task: Task, manifest: DatasetManifest) -> None:
@@ -46,16 +68,13 @@ def save_model_folder(folder: Path, model: Any, tokenizer: Any, task: Task, mani
             saved,
             python_model=str(head_of(task).model_script),
             artifacts={"checkpoint": str(checkpoint)},
-            model_config={
-                "text_columns": list(task.text_columns),
-                "max_length": manifest.max_length,
-                "batch_size": _SERVING_BATCH_ROWS,
-            },
+            model_config=_model_config(task, manifest),
             signature=_signature(task),
             input_example=example,
             pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in _SERVING_PACKAGES],
             metadata={
                 "task": task.name,
+                "problem": task.problem,
                 "labels": list(manifest.labels),
                 "base_checkpoint": manifest.checkpoint,
                 "train_sha256": manifest.splits["train"].sha256,
@@ -72,16 +91,20 @@ def save_model_folder(folder: Path, model: Any, tokenizer: Any, task: Task, mani
         _replace_contents(folder, saved)
 
 
+def _model_config(task: Task, manifest: DatasetManifest) -> dict[str, Any]:
+    config = {
+        "problem": task.problem,
+        "text_columns": list(task.text_columns),
+        "max_length": manifest.max_length,
+        "batch_size": _SERVING_BATCH_ROWS,
+    }
+    return config if manifest.window_overlap is None else {**config, "window_overlap": manifest.window_overlap}
+
+
 def _signature(task: Task) -> ModelSignature:
     return ModelSignature(
-        inputs=Schema([ColSpec(DataType.string, name) for name in task.text_columns]),
-        outputs=Schema(
-            [
-                ColSpec(DataType.string, "label"),
-                ColSpec(DataType.double, "score"),
-                ColSpec(Array(DataType.double), "probabilities"),
-            ]
-        ),
+        inputs=Schema([ColSpec(_STRING, name) for name in task.text_columns]),
+        outputs=Schema([ColSpec(kind, name) for name, kind in ANSWERS[task.problem].items()]),
     )
 
 
