@@ -14,6 +14,8 @@ from finetune.files import read_json, write_json
 
 MANIFEST = "dataset.json"
 TEST_FILE = "test.parquet"
+VALIDATION_FILE = "validation.parquet"
+"""Texts and labels of validation, where answers are pieces of the text."""
 LABEL = "label"
 """Column of the labels as text, beside the task's text columns: see `finetune.data.label_texts`."""
 SEEN_IN_TRAIN = "seen_in_train"
@@ -31,7 +33,8 @@ class SplitSummary:
     origin: str
     rows: int
     labels: Mapping[str, int]
-    """Rows of each label, in label order; words of each tag where words are labelled; empty where labels have no names."""
+    """Rows of each label, in label order; words of each tag, where words are labelled; empty where labels have no
+    names."""
     dropped: Mapping[str, int]
     """Rows left out, by reason."""
     sha256: str

@@ -65,7 +65,7 @@ class AnswerModel(PythonModel):
         )
         offsets = encoded.pop("offset_mapping")
         rows = encoded.pop("overflow_to_sample_mapping")
-        windows = [[] for _ in questions]
+        windows: list[list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = [[] for _ in questions]
         order = sorted(range(len(rows)), key=lambda window: len(offsets[window]))
         for start in range(0, len(order), self.batch_size):
             batch = order[start : start + self.batch_size]
@@ -99,7 +99,7 @@ def best_span(windows, context):
     A span's logit is the sum of its first token's start logit and its last token's end logit; it has at most 30 tokens.
     The probability is the softmax over the 20 best different spans (as the SQuAD recipe of Devlin et al. 2019).
     """
-    found = {}
+    found: dict[tuple[int, int], float] = {}
     for starts, ends, places in windows:
         usable = np.flatnonzero(places[:, 0] >= 0)
         if not len(usable):

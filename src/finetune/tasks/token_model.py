@@ -73,7 +73,8 @@ class TokenModel(PythonModel):
     @staticmethod
     def _entities(text, words, answers):
         """Join words whose tags continue each other: B-X I-X; as CoNLL's script, an I-X after another type begins."""
-        entities, scores = [], []
+        entities: list[dict[str, object]] = []
+        scores: list[float] = []
         for (_, start, end), (tag, probability) in zip(words, answers, strict=True):
             prefix, _, kind = tag.partition("-")
             continues = prefix in ("I", "E") and scores and entities[-1]["label"] == kind

@@ -7,10 +7,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 import transformers
 
-from finetune.data.manifest import DatasetManifest, read_manifest
+from finetune.data.manifest import VALIDATION_FILE, DatasetManifest, read_manifest
 from finetune.errors import InputError
 from finetune.files import write_json
 from finetune.tasks import task_named
@@ -24,8 +25,9 @@ from finetune.training.interruption import InterruptedTrainingError, Interruptio
 from finetune.training.loop import Parts, RunState, kept_step, restore, restore_tensors, train
 from finetune.training.memory import keep_freed_memory
 from finetune.training.model_folder import save_model_folder
-from finetune.training.network import load_for_training, set_up, to_save
+from finetune.training.network import load_for_training, set_up, settle_attention, to_save
 from finetune.training.optimisation import make_optimizer
+from finetune.training.problems import Head, Validated, head_of
 from finetune.training.processes import Processes, joined_processes
 from finetune.training.saving import Checkpoint, CheckpointFolder
 from finetune.training.schedule import Order, Schedule
@@ -58,11 +60,19 @@ def _fit(arguments: TrainArguments, processes: Processes, interruption: Interrup
     started = time.perf_counter()
     manifest = read_manifest(Path(arguments.dataset))
     task = task_named(manifest.task)
+    head = head_of(task)
+    if arguments.label_smoothing_factor is not None and not head.smoothing:
+        raise InputError(
+            f"--label_smoothing_factor {arguments.label_smoothing_factor}: for names that exclude each other; the "
+            f"labels of {task.name} are no such"
+        )
     transformers.set_seed(arguments.seed)
     choices = choose(arguments, detect_hardware())
     torch.set_float32_matmul_precision(choices.matmul_precision.value)
     if choices.freed_memory.value == "kept" and not keep_freed_memory():
         choices = replace(choices, freed_memory=Choice("returned", "the C library has no setting for it"))
+    attention = settle_attention(arguments.checkpoint, task, arguments.attention, choices.attention)
+    choices = replace(choices, attention=attention)
     tokenizer, plain = load_for_training(arguments.checkpoint, task, manifest, choices.attention.value)
     model, done = set_up(plain, arguments, choices)
     model.to(processes.device)
@@ -83,11 +93,14 @@ def _fit(arguments: TrainArguments, processes: Processes, interruption: Interrup
     parts = Parts(
         model=model,
         optimizer=optimizer,
-        stepper=Stepper(stepped, optimizer, rows, padding, arguments, precision, processes),
+        stepper=Stepper(stepped, optimizer, rows, padding, arguments, precision, processes, head),
         schedule=schedule,
         order=Order(schedule, rows.lengths, arguments.batching == "length_grouped", arguments.seed),
         validation=Validation(
-            validation_rows, task, manifest, padding, arguments.per_device_eval_batch_size, precision
+            Validated(task, manifest.labels, validation_rows, _validation_texts(arguments, head)),
+            padding,
+            arguments.per_device_eval_batch_size,
+            precision,
         ),
         folder=folder,
         processes=processes,
@@ -144,6 +157,15 @@ def _fit(arguments: TrainArguments, processes: Processes, interruption: Interrup
     finally:
         if log is not None:
             log.close(status)
+
+
+def _validation_texts(arguments: TrainArguments, head: Head) -> pd.DataFrame:
+    if not head.texts:
+        return pd.DataFrame()
+    path = Path(arguments.dataset) / VALIDATION_FILE
+    if not path.is_file():
+        raise InputError(f"{path}: missing; expected the texts and answers of validation that prep writes")
+    return pd.read_parquet(path)
 
 
 def _found(
