@@ -1,11 +1,11 @@
 r"""What serving costs: this project's score.py against the seed recipe's, behind the same server, in turns.
 
 The seed recipe is what public samples do: a transformers pipeline in fp32, one request at a time. Both run behind
-azureml-inference-server-http with as many workers, on the same cores, with a thread for each worker, and are asked the rows
-of the data set's test split, whose lengths differ, one row a request, over kept-alive connections. Rounds of both take turns.
+azureml-inference-server-http with as many workers, on the same cores, with a thread for each worker. They are asked the
+rows of the data set's test split, whose lengths differ, one row a request, and take turns by rounds.
 
 Example:
-    python benchmarks/serve.py --dataset build/dataset --model build/model --compressed build/compressed
+    python benchmarks/serve.py --data ../shared/data/mrpc --folder build/bench-serve
 """
 
 import argparse
@@ -27,7 +27,8 @@ import pandas as pd
 import psutil
 
 from amlocal import endpoints
-from finetune.data.manifest import LABEL, TEST_FILE, read_manifest
+from finetune.data.manifest import LABEL, MANIFEST, TEST_FILE, read_manifest
+from finetune.training.contents import COMPRESSION_RECORD, TRAINING_RECORD
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = {"seed recipe": ROOT / "benchmarks" / "serve_seed", "score.py": ROOT / "endpoints" / "text-classifier"}
@@ -77,20 +78,20 @@ class Measured:
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", type=Path, required=True, help="folder that prep wrote")
-    parser.add_argument("--model", type=Path, required=True, help="model folder that train wrote")
-    parser.add_argument("--compressed", type=Path, required=True, help="model folder that compress wrote of it")
+    parser.add_argument("--data", type=Path, required=True, help="folder of MRPC, as text pairs with their label")
+    parser.add_argument("--folder", type=Path, required=True, help="where the models are made, unless they are there")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes of each server")
     parser.add_argument("--requests", type=int, default=300, help="requests in a round")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each; the median counts")
     arguments = parser.parse_args()
+    dataset, model, compressed = made(arguments.data, arguments.folder)
     variants = (
-        Variant("seed recipe", SCRIPTS["seed recipe"], arguments.model),
-        Variant("score.py, plain model", SCRIPTS["score.py"], arguments.model),
-        Variant("score.py, compressed model", SCRIPTS["score.py"], arguments.compressed),
+        Variant("seed recipe", SCRIPTS["seed recipe"], model),
+        Variant("score.py, plain model", SCRIPTS["score.py"], model),
+        Variant("score.py, compressed model", SCRIPTS["score.py"], compressed),
     )
-    manifest = read_manifest(arguments.dataset)
-    rows = pd.read_parquet(arguments.dataset / TEST_FILE)
+    manifest = read_manifest(dataset)
+    rows = pd.read_parquet(dataset / TEST_FILE)
     bodies = [
         json.dumps({"input_data": [row]}).encode() for row in rows[list(manifest.text_columns)].to_dict("records")
     ]
@@ -99,6 +100,37 @@ def main() -> None:
     )
     measured = measure(variants, bodies, arguments.workers, arguments.requests, arguments.rounds)
     print(table(measured, list(rows[LABEL])))
+
+
+def made(data: Path, folder: Path) -> tuple[Path, Path, Path]:
+    """Prepare, train and compress by the components themselves; what is there is kept.
+
+    Returns:
+        The folders of the data set, the plain model and the compressed one.
+    """
+    dataset, model, compressed = (folder / name for name in ("dataset", "model", "compressed"))
+    columns = ("--text_column", "sentence1", "--text_pair_column", "sentence2")
+    pair = ("--task", "text-pair-classification", *columns)
+    steps = (
+        (dataset / MANIFEST, "prep", ("--data", data, *pair, "--dataset", dataset)),
+        (
+            model / TRAINING_RECORD,
+            "train",
+            ("--dataset", dataset, "--model", model, "--checkpoints", folder / "checkpoints"),
+        ),
+        (
+            compressed / COMPRESSION_RECORD,
+            "compress",
+            ("--dataset", dataset, "--model", model, "--compressed", compressed),
+        ),
+    )
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{(folder / 'mlflow.db').resolve()}"}
+    folder.mkdir(parents=True, exist_ok=True)
+    for last, stage, given in steps:
+        if not last.is_file():
+            script = ROOT / "components" / stage / f"{stage}.py"
+            subprocess.run([sys.executable, script, *map(str, given)], check=True, env=environment)
+    return dataset, model, compressed
 
 
 def measure(

@@ -1,7 +1,7 @@
 r"""Compress: hand on the fastest form of a trained model that keeps its score on validation.
 
-Forms are the model as an ONNX graph, and that graph with 8-bit integers, quantised dynamically or statically. Where none is
-usable the model is handed on as it is, with the reasons: that is no error.
+Forms are the model as an ONNX graph, and that graph with 8-bit integers, quantised dynamically or statically. Where
+none is usable the model is handed on as it is, with the reasons: that is no error.
 
 Example:
     python components/compress/compress.py --dataset build/dataset --model build/model --compressed build/compressed
@@ -27,7 +27,7 @@ class CompressArguments:
     method: str = field(
         default=AUTO,
         metadata={
-            "help": "auto chooses among all forms; a form's name leaves the others out; none hands the model on as it is",
+            "help": "auto chooses among all forms; a form's name leaves the others out; none keeps the model as it is",
             "choices": [AUTO, *FORMS, NONE],
         },
     )

@@ -5,7 +5,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,17 +19,17 @@ from torch import nn
 from finetune.compression.choice import PLAIN, Form, Judged, choose
 from finetune.compression.export import OnnxGraph, export_onnx
 from finetune.compression.quantise import quantise_dynamic, quantise_static
-from finetune.data.manifest import DatasetManifest, read_manifest
+from finetune.data.manifest import read_manifest
 from finetune.data.tokenise import load_tokenizer
 from finetune.errors import InputError
 from finetune.evaluation import check_trained_on
 from finetune.files import write_json
 from finetune.tasks import Task, task_named
 from finetune.training.batches import Padding, TokenRows, collate
-from finetune.training.contents import COMPRESSION_RECORD, GRAPH, SCORE, TRAINING_RECORD
-from finetune.training.model_folder import CHECKPOINT, fill_folder, save_model_folder
+from finetune.training.contents import CHECKPOINT, COMPRESSION_RECORD, GRAPH, SCORE, TRAINING_RECORD
+from finetune.training.model_folder import fill_folder, save_model_folder
 from finetune.training.network import load_model
-from finetune.training.problems import Validated, head_of, validated
+from finetune.training.problems import head_of, validated
 from finetune.training.processes import Processes
 from finetune.training.validation import Validation
 
@@ -116,7 +116,7 @@ def compress(request: CompressRequest, output: Path) -> dict[str, Any]:
     model = load_model(checkpoint, str(checkpoint), task, manifest, "eager")
     rows = TokenRows(request.dataset / "validation.arrow")
     padding = Padding.of(tokenizer)
-    truth = validated(task, manifest, rows, request.dataset)
+    truth = validated(task, manifest.labels, rows, request.dataset)
     order = np.argsort(rows.lengths, kind="stable")
     timed = order[np.linspace(0, len(order) - 1, min(request.timed_rows, len(order))).round().astype(int)]
     bench = _Bench(Validation(truth, padding, _BATCH_ROWS, "fp32"), rows, padding, np.unique(timed))
@@ -135,6 +135,7 @@ def compress(request: CompressRequest, output: Path) -> dict[str, Any]:
                 lambda folder: _write_checkpoint(folder, checkpoint, graphs[kept]),
                 task,
                 manifest,
+                ("onnxruntime",),
                 {"compression": kept},
             )
             shutil.copy(request.model / TRAINING_RECORD, output)
@@ -236,6 +237,3 @@ def _record(request: CompressRequest, judged: Sequence[Judged], kept: str) -> di
         "maximum_loss": request.maximum_loss,
         "forms": [{**asdict(each.form), "chosen": each.chosen, "reason": each.reason} for each in judged],
     }
-
-
-Write = Callable[[Path], None]

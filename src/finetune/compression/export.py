@@ -36,8 +36,8 @@ def export_onnx(model: nn.Module, batches: Sequence[Mapping[str, torch.Tensor]],
 
     Args:
         model: with its weights in fp32, on the CPU.
-        batches: at least two, of different numbers of rows and tokens, each column of shape (rows, tokens): the first is
-            what is traced, the others are what the graph is held to.
+        batches: at least two, of different numbers of rows and tokens, each column of shape (rows, tokens): the first
+            is what is traced, with all of them the graph is compared.
         path: the file.
 
     Raises:
