@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from amlocal.reader.distribution import Processes
@@ -18,6 +19,7 @@ from amlocal.run.files import WorkFolder, link
 from amlocal.run.parallel.launch import ParallelRun, failure, write_task
 from amlocal.run.process import ProcessResult, run_process
 from amlocal.run.ranks import ranks_of, run_ranks
+from amlocal.run.warm.start import Start, WarmStart
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,10 @@ def prepare(execution: Execution) -> None:
 
 
 async def execute(
-    execution: Execution, context: RunContext, on_end: Callable[[ProcessResult], None] | None = None
+    execution: Execution,
+    context: RunContext,
+    on_end: Callable[[ProcessResult], None] | None = None,
+    warm: WarmStart | None = None,
 ) -> ProcessResult:
     """Run a command to its end.
 
@@ -162,6 +167,7 @@ async def execute(
         execution: the command.
         context: what it gets to know about its job.
         on_end: told how it ended, also when canceled.
+        warm: starts it where it can, unless it is several processes.
 
     Raises:
         OSError: when its folders cannot be made.
@@ -175,7 +181,9 @@ async def execute(
         command = resolve(execution, execution.component.command, context.job)
         if execution.processes is None:
             variables = environment(execution, context)
-            return await run_process(command, folder.snapshot, variables, folder.log, timeout, on_end)
+            start = Start(command, folder.snapshot, variables, folder.log, folder.overlay)
+            starter = None if warm is None else partial(warm.start, start)
+            return await run_process(command, folder.snapshot, variables, folder.log, timeout, on_end, starter)
         ranks = [
             (rank, environment(replace(execution, variables={**execution.variables, **rank.variables}), context))
             for rank in ranks_of(execution.processes)

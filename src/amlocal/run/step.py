@@ -230,7 +230,7 @@ async def _command_or_sweep(
         outcome = await run.run()
         trials = services.journal.record.steps[step.name].trials.values()
         used = [trial.cpu_seconds or 0.0 for trial in trials if trial.reused_from is None]
-        services.journal.step(step.name, cpu_seconds=sum(used))
+        services.journal.step(step.name, cpu_seconds=sum(used) + run.shared_cpu_seconds)
         if outcome.best is None:
             return {}, {"status": outcome.status, "error": outcome.error}
         _link_outputs(step, folder, {name: Output(path, "") for name, path in outcome.outputs.items()})
