@@ -363,7 +363,8 @@ def run_script(script: str) -> None:
         raise
     except BaseException as error:  # noqa: BLE001 - as Python itself does with whatever a script lets through
         own_frame = error.__traceback__
-        sys.excepthook(type(error), error, own_frame and own_frame.tb_next)
+        error.__traceback__ = own_frame and own_frame.tb_next
+        sys.excepthook(type(error), error, error.__traceback__)
         if isinstance(error, KeyboardInterrupt):
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGINT)
