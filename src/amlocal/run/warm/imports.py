@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +18,14 @@ class SharedImport:
     Attributes:
         module: its dotted name.
         names: what is imported from it; empty for the module itself.
+        attributes: what is asked of it while definitions are made (``pyfunc.PythonModel``, say, as a base class): a
+            library that loads its parts when they are first asked for does so then.
         optional: a script goes on without it, as an import inside ``try`` does.
     """
 
     module: str
     names: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
     optional: bool = False
 
 
@@ -54,6 +58,25 @@ def local_names(folder: Path) -> frozenset[str]:
 
 
 @dataclass
+class _File:
+    """One file on the way.
+
+    Attributes:
+        package: what its relative imports start from.
+        is_script: it is run, not imported.
+        optional: it is imported inside ``try``.
+        postponed: its annotations are not looked at when it is run.
+        known: the module, and what of it, that a name means.
+    """
+
+    package: str
+    is_script: bool
+    optional: bool
+    postponed: bool = False
+    known: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+
+@dataclass
 class _Walk:
     """Goes through a script and the modules beside it in the order in which Python would."""
 
@@ -61,7 +84,7 @@ class _Walk:
     found: dict[SharedImport, None] = field(default_factory=dict)
     visited: set[Path] = field(default_factory=set)
 
-    def file(self, path: Path, package: str, is_script: bool = False) -> bool:
+    def file(self, path: Path, package: str, is_script: bool = False, optional: bool = False) -> bool:
         """Go through a file.
 
         Returns:
@@ -74,51 +97,75 @@ class _Walk:
             tree = ast.parse(path.read_bytes())
         except (OSError, SyntaxError, ValueError):
             return False
-        return self._statements(tree.body, package, is_script, optional=False)
+        return self._statements(tree.body, _File(package, is_script, optional))
 
-    def _statements(self, body: Sequence[ast.stmt], package: str, is_script: bool, optional: bool) -> bool:
-        return all(self._statement(statement, package, is_script, optional) for statement in body)
+    def _statements(self, body: Sequence[ast.stmt], file: _File) -> bool:
+        return all(self._statement(statement, file) for statement in body)
 
-    def _statement(self, statement: ast.stmt, package: str, is_script: bool, optional: bool) -> bool:
+    def _statement(self, statement: ast.stmt, file: _File) -> bool:
         if isinstance(statement, ast.Import):
-            return all(self._imported(alias.name, (), optional) for alias in statement.names)
+            return all(self._import(alias, file) for alias in statement.names)
         if isinstance(statement, ast.ImportFrom):
-            return self._imported_from(statement, package, optional)
-        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Pass)):
-            return True
-        if isinstance(statement, ast.Expr):
-            return isinstance(statement.value, ast.Constant)
-        if isinstance(statement, (ast.Assign, ast.AnnAssign)):
-            return _is_plain(statement)
+            return self._import_from(statement, file)
         if isinstance(statement, ast.If) and not statement.orelse:
             # Checkers alone see what TYPE_CHECKING guards, and a module that is imported is never __main__.
-            return _names(statement.test) == {"TYPE_CHECKING"} or (
-                not is_script and "__name__" in _names(statement.test)
-            )
+            names = _names(statement.test)
+            return names == {"TYPE_CHECKING"} or (not file.is_script and "__name__" in names)
         if isinstance(statement, ast.Try) and not statement.finalbody:
             handlers = [inner for handler in statement.handlers for inner in handler.body]
-            if all(isinstance(inner, (ast.Pass, ast.Assign)) and _is_plain(inner) for inner in handlers):
-                return self._statements([*statement.body, *statement.orelse], package, is_script, optional=True)
-        return False
+            if all(isinstance(inner, ast.Pass) or _is_plain_assignment(inner) for inner in handlers):
+                inside = dataclasses.replace(file, optional=True)
+                return self._statements([*statement.body, *statement.orelse], inside)
+            return False
+        definition = isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Pass))
+        constant = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+        if not (definition or constant or _is_plain_assignment(statement)):
+            return False
+        for expression in _evaluated(statement, file.postponed):
+            self._ask(expression, file)
+        return True
 
-    def _imported_from(self, statement: ast.ImportFrom, package: str, optional: bool) -> bool:
+    def _import(self, alias: ast.alias, file: _File) -> bool:
+        if alias.asname is not None:
+            file.known[alias.asname] = (alias.name, "")
+        else:
+            file.known[alias.name.split(".")[0]] = (alias.name.split(".")[0], "")
+        return self._imported(alias.name, (), file)
+
+    def _import_from(self, statement: ast.ImportFrom, file: _File) -> bool:
         module = statement.module or ""
-        if statement.level:
-            parts = package.split(".")[: len(package.split(".")) - statement.level + 1]
-            module = ".".join([*filter(None, parts), *filter(None, [module])])
-        names = tuple(alias.name for alias in statement.names)
         if module == "__future__":
+            file.postponed = file.postponed or any(alias.name == "annotations" for alias in statement.names)
             return True
-        return self._imported(module, names, optional)
+        if statement.level:
+            parts = file.package.split(".")
+            above = parts[: len(parts) - statement.level + 1]
+            module = ".".join(part for part in (*above, module) if part)
+        for alias in statement.names:
+            file.known[alias.asname or alias.name] = (module, alias.name)
+        return self._imported(module, tuple(alias.name for alias in statement.names), file)
 
-    def _imported(self, module: str, names: tuple[str, ...], optional: bool) -> bool:
+    def _imported(self, module: str, names: tuple[str, ...], file: _File) -> bool:
         local = list(self._local(module))
         if not local:
             listed = () if "*" in names else names
-            self.found.setdefault(SharedImport(module, listed, optional))
+            self.found.setdefault(SharedImport(module, listed, optional=file.optional))
             return True
         inner = [found for name in names for found in self._local(f"{module}.{name}") if found not in local]
-        return all(self.file(path, package) for path, package in [*local, *inner])
+        return all(self.file(path, package, optional=file.optional) for path, package in [*local, *inner])
+
+    def _ask(self, expression: ast.AST, file: _File) -> None:
+        """Note what an expression asks of modules that are not in the directory."""
+        chain = _chain(expression)
+        if chain is not None:
+            module, inside = file.known.get(chain[0], ("", ""))
+            if module and len(chain) > 1 and not list(self._local(module)):
+                attribute = ".".join(part for part in (inside, *chain[1:]) if part)
+                self.found.setdefault(SharedImport(module, attributes=(attribute,), optional=file.optional))
+            return
+        if not isinstance(expression, ast.Lambda):
+            for inner in ast.iter_child_nodes(expression):
+                self._ask(inner, file)
 
     def _local(self, module: str) -> Iterator[tuple[Path, str]]:
         """Give the files that importing a module runs, each with its package; none when it is not in the directory."""
@@ -136,10 +183,8 @@ class _Walk:
             folder = inside
 
 
-def _is_plain(statement: ast.stmt) -> bool:
-    """Tell whether an assignment gives names values, and neither it nor what it calls changes the environment."""
-    if isinstance(statement, ast.Pass):
-        return True
+def _is_plain_assignment(statement: ast.stmt) -> bool:
+    """Tell whether a statement gives names values, and neither it nor what it calls changes the environment."""
     if isinstance(statement, ast.Assign):
         targets = [name for target in statement.targets for name in getattr(target, "elts", [target])]
     elif isinstance(statement, ast.AnnAssign):
@@ -147,6 +192,34 @@ def _is_plain(statement: ast.stmt) -> bool:
     else:
         return False
     return all(isinstance(target, ast.Name) for target in targets) and not _names(statement) & _ENVIRONMENT
+
+
+def _evaluated(statement: ast.stmt, postponed: bool) -> Iterator[ast.expr]:
+    """Give the expressions that are evaluated when a statement is run, for a definition when it is made."""
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        given = statement.args
+        yield from (*statement.decorator_list, *given.defaults, *filter(None, given.kw_defaults))
+        if not postponed:
+            every = [*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, [given.vararg, given.kwarg])]
+            yield from filter(None, [*(argument.annotation for argument in every), statement.returns])
+    elif isinstance(statement, ast.ClassDef):
+        yield from (*statement.decorator_list, *statement.bases, *(keyword.value for keyword in statement.keywords))
+        for inner in statement.body:
+            yield from _evaluated(inner, postponed)
+    elif isinstance(statement, ast.Assign):
+        yield statement.value
+    elif isinstance(statement, ast.AnnAssign):
+        yield from filter(None, [statement.value, None if postponed else statement.annotation])
+
+
+def _chain(expression: ast.AST) -> list[str] | None:
+    """Take ``a.b.c`` apart; None for anything else."""
+    if isinstance(expression, ast.Name):
+        return [expression.id]
+    if isinstance(expression, ast.Attribute):
+        above = _chain(expression.value)
+        return None if above is None else [*above, expression.attr]
+    return None
 
 
 def _names(node: ast.AST) -> set[str]:

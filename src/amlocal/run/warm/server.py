@@ -135,10 +135,11 @@ def import_all(wanted: list[dict[str, Any]]) -> None:
         try:
             # As the statement does: a name may be a module, or made when it is first asked for.
             __import__(each["module"], fromlist=each["names"])
-            if each["names"]:
-                module = sys.modules[each["module"]]
-                for name in each["names"]:
-                    getattr(module, name, None)
+            module = sys.modules[each["module"]]
+            for name in (*each["names"], *each["attributes"]):
+                asked: Any = module
+                for part in name.split("."):
+                    asked = getattr(asked, part, None)
         except ImportError as error:
             if not each["optional"]:
                 raise RefusedError(f"{each['module']} cannot be imported: {error}") from error
