@@ -146,11 +146,11 @@ class _Walk:
         return self._imported(module, tuple(alias.name for alias in statement.names), file)
 
     def _imported(self, module: str, names: tuple[str, ...], file: _File) -> bool:
-        local = list(self._local(module))
-        if not local:
+        if not self._is_local(module):
             listed = () if "*" in names else names
             self.found.setdefault(SharedImport(module, listed, optional=file.optional))
             return True
+        local = list(self._local(module))
         inner = [found for name in names for found in self._local(f"{module}.{name}") if found not in local]
         return all(self.file(path, package, optional=file.optional) for path, package in [*local, *inner])
 
@@ -159,13 +159,17 @@ class _Walk:
         chain = _chain(expression)
         if chain is not None:
             module, inside = file.known.get(chain[0], ("", ""))
-            if module and len(chain) > 1 and not list(self._local(module)):
+            if module and len(chain) > 1 and not self._is_local(module):
                 attribute = ".".join(part for part in (inside, *chain[1:]) if part)
                 self.found.setdefault(SharedImport(module, attributes=(attribute,), optional=file.optional))
             return
         if not isinstance(expression, ast.Lambda):
             for inner in ast.iter_child_nodes(expression):
                 self._ask(inner, file)
+
+    def _is_local(self, module: str) -> bool:
+        folder = self.root / module.split(".")[0]
+        return folder.with_name(f"{folder.name}.py").is_file() or any(folder.rglob("*.py"))
 
     def _local(self, module: str) -> Iterator[tuple[Path, str]]:
         """Give the files that importing a module runs, each with its package; none when it is not in the directory."""
