@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -53,6 +53,7 @@ class Execution:
         timeout: seconds; None for no limit.
         processes: what a distributed command runs as.
         parallel: how a parallel node is worked on.
+        mounted: outputs that are written at a place of their own.
     """
 
     component: CommandComponent
@@ -66,11 +67,14 @@ class Execution:
     timeout: float | None
     processes: Processes | None = None
     parallel: ParallelRun | None = None
+    mounted: Mapping[str, Path] = field(default_factory=dict)
 
 
-def output_paths(component: CommandComponent, folder: WorkFolder) -> dict[str, Path]:
+def output_paths(
+    component: CommandComponent, folder: WorkFolder, mounted: Mapping[str, Path] | None = None
+) -> dict[str, Path]:
     """Give the path of each output, the default ``artifacts`` included."""
-    paths = {name: folder.outputs / name for name in component.outputs}
+    paths = {name: (mounted or {}).get(name, folder.outputs / name) for name in component.outputs}
     return {**paths, ARTIFACTS: folder.artifacts}
 
 
@@ -80,7 +84,7 @@ def resolve(execution: Execution, template: Template, job: str) -> str:
 
 
 def _lookup(execution: Execution, job: str) -> Callable[[Reference], str | None]:
-    outputs = output_paths(execution.component, execution.folder)
+    outputs = output_paths(execution.component, execution.folder, execution.mounted)
 
     def lookup(reference: Reference) -> str | None:
         if reference.kind is Kind.INPUT:
@@ -102,7 +106,7 @@ def environment(execution: Execution, context: RunContext) -> dict[str, str]:
     """
     interpreter = execution.interpreter
     base = caller_variables(os.environ, isolated=interpreter.isolated)
-    outputs = output_paths(execution.component, execution.folder)
+    outputs = output_paths(execution.component, execution.folder, execution.mounted)
     return {
         **base,
         **context.client_environment,
@@ -135,7 +139,10 @@ def thread_variables(processes: int, cores: int) -> dict[str, str]:
 
 
 def prepare(execution: Execution) -> None:
-    """Make the working directory and the outputs' folders, empty, and the layer for what the command installs."""
+    """Make the working directory, the layer for what the command installs and the outputs' folders.
+
+    These are empty, but for those that are mounted.
+    """
     folder = execution.folder
     if folder.root.exists():
         shutil.rmtree(folder.root)
@@ -150,7 +157,9 @@ def prepare(execution: Execution) -> None:
     link(working_outputs, folder.artifacts / "outputs")
     folder.outputs.mkdir(parents=True)
     for name, spec in execution.component.outputs.items():
-        if spec.type != "uri_file":
+        if name in execution.mounted:
+            link(folder.outputs / name, execution.mounted[name])
+        elif spec.type != "uri_file":
             (folder.outputs / name).mkdir()
     make_overlay(execution.interpreter, folder.overlay)
 
