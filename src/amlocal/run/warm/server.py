@@ -180,8 +180,6 @@ def settle() -> None:
     devices = sorted(set(opened_devices()))
     if devices:
         raise RefusedError(f"an import has opened {devices[0]}, which a fork cannot share")
-    if not Path("/proc/self/task").is_dir():
-        raise RefusedError("this system does not tell which threads there are")
     pid = os.fork()  # has libraries stop their threads, which they start again when they need them
     if pid == 0:
         os._exit(0)
@@ -312,7 +310,8 @@ def become(task: dict[str, Any]) -> None:
     if not getattr(sys.flags, "safe_path", False):
         sys.path.insert(0, str(Path(cwd, task["script"]).parent.resolve()))
     sys.argv[:] = [task["script"], *task["arguments"]]
-    sys.orig_argv = ["python", *task["options"], *sys.argv]
+    if hasattr(sys, "orig_argv"):  # Python 3.10
+        sys.orig_argv = ["python", *task["options"], *sys.argv]
     importlib.invalidate_caches()
     reseed()
 
@@ -353,7 +352,7 @@ def reseed() -> None:
 
 def run_script(script: str) -> None:
     """Run a script as Python does: as ``__main__``, with its errors and exit codes."""
-    path = Path.cwd() / script
+    path = Path(script) if sys.version_info < (3, 9) else Path.cwd() / script
     module = types.ModuleType("__main__")
     loader = importlib.machinery.SourceFileLoader("__main__", str(path))
     vars(module).update(__file__=str(path), __cached__=None, __loader__=loader, __builtins__=sys.modules["builtins"])

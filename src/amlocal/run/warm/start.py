@@ -119,7 +119,8 @@ class WarmStart:
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
     def _say(self, text: str) -> None:
-        if text != self._told:
+        """Tell it once; one that started cold is worth more than others that did not."""
+        if self._told is None or (text.startswith("cold: ") and not self._told.startswith("cold: ")):
             self._told = text
             self._note(text)
 
@@ -129,6 +130,8 @@ class WarmStart:
         Raises:
             RefusedError: when it cannot, or what it would start would not be what it is otherwise.
         """
+        if not Path("/proc/self/task").is_dir():
+            raise RefusedError("this system does not tell which threads there are")
         path = start.environment.get("PYTHONPATH")
         if path and not all(Path(entry).is_absolute() for entry in path.split(os.pathsep)):
             raise RefusedError("PYTHONPATH names a folder relative to the working directory")
@@ -144,16 +147,13 @@ class WarmStart:
         reader, writer = await asyncio.open_connection(sock=connection)
         opened = _Server(call.script, self._folder / "printed.txt", writer)
         try:
-            writer.write(json.dumps(order).encode() + b"\n")
-            async with asyncio.timeout(_READY_SECONDS):
-                answer = json.loads(await reader.readline() or b"{}")
-        except TimeoutError:
-            raise RefusedError(f"its imports took more than {_READY_SECONDS:.0f} s") from None
-        except ConnectionError:
-            answer = {}
-        self.cpu_seconds = answer.get("cpu_seconds", 0.0)
-        if not answer.get("ready"):
-            raise RefusedError(answer.get("refused", _GONE))
+            answer = await _answered(order, reader, writer)
+            self.cpu_seconds = answer.get("cpu_seconds", 0.0)
+            if not answer.get("ready"):
+                raise RefusedError(answer.get("refused", _GONE))
+        except BaseException:
+            writer.close()
+            raise
         self._listening = asyncio.create_task(opened.listen(reader))
         return opened
 
@@ -179,6 +179,21 @@ class WarmStart:
             )
         self._process = OwnChild(popen)
         return ours
+
+
+async def _answered(
+    order: Mapping[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> dict[str, Any]:
+    """Have the server import; give what it tells then, nothing when it ends meanwhile."""
+    try:
+        writer.write(json.dumps(order).encode() + b"\n")
+        async with asyncio.timeout(_READY_SECONDS):
+            answer: dict[str, Any] = json.loads(await reader.readline() or b"{}")
+            return answer
+    except TimeoutError:
+        raise RefusedError(f"its imports took more than {_READY_SECONDS:.0f} s") from None
+    except ConnectionError:
+        return {}
 
 
 @dataclass
