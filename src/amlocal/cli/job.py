@@ -51,6 +51,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default="plain",
         help="MLflow address of steps: the server's, or azureml:// as on Azure, which needs azureml-mlflow in the step",
     )
+    create.add_argument(
+        "--start",
+        choices=["warm", "cold"],
+        default="warm",
+        help="start a sweep's trials from one process that has done their imports, or each by itself",
+    )
     create.set_defaults(func=_create)
 
     validate = commands.add_parser("validate", help="check a job file, also with azure-ai-ml's own validator")
@@ -125,6 +131,7 @@ def _create(arguments: argparse.Namespace) -> int:
         mappings=tuple(arguments.mappings),
         isolated=arguments.environment == "isolated",
         azure_tracking=arguments.tracking == "azureml",
+        warm=arguments.start == "warm",
     )
     job = prepare_job(request, ConsoleDownloads(_console()))
     if arguments.no_stream:

@@ -81,6 +81,7 @@ class Request:
         mappings: ``--map`` texts.
         isolated: run each command in an environment built for it, instead of the calling Python.
         azure_tracking: see ``WorkspaceBackend``.
+        warm: see ``Services``.
     """
 
     file: Path
@@ -92,6 +93,7 @@ class Request:
     mappings: Sequence[str] = ()
     isolated: bool = False
     azure_tracking: bool = False
+    warm: bool = True
 
 
 def _workspace(request: Request) -> WorkspaceBackend:
@@ -222,6 +224,7 @@ async def _run(job: PreparedJob, backend: Backend, watcher: Watcher, signals: li
                 identity=str(plan.job.file),
                 interpreters=interpreters,
                 cores=cores(),
+                warm=request.warm,
                 poll_seconds=request.poll_seconds,
                 downloads=job.downloads,
                 default_datastore=plan.job.settings.default_datastore,
