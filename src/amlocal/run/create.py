@@ -81,6 +81,7 @@ class Request:
         mappings: ``--map`` texts.
         isolated: run each command in an environment built for it, instead of the calling Python.
         azure_tracking: see ``WorkspaceBackend``.
+        concurrent_steps: how many steps may run at the same time; None for as many as there are cores, at least four.
     """
 
     file: Path
@@ -92,6 +93,7 @@ class Request:
     mappings: Sequence[str] = ()
     isolated: bool = False
     azure_tracking: bool = False
+    concurrent_steps: int | None = None
 
 
 def _workspace(request: Request) -> WorkspaceBackend:
@@ -226,7 +228,7 @@ async def _run(job: PreparedJob, backend: Backend, watcher: Watcher, signals: li
                 downloads=job.downloads,
                 default_datastore=plan.job.settings.default_datastore,
             )
-            engine = Engine(plan, services, max(_LEAST_CONCURRENT_STEPS, cores()))
+            engine = Engine(plan, services, request.concurrent_steps or max(_LEAST_CONCURRENT_STEPS, cores()))
             status = KILLED
             try:
                 _finish(journal, plan, folder, await engine.run())
