@@ -1,7 +1,5 @@
 """report.md: the report in brief, for a job summary or a comment on a pull request."""
 
-import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,16 +8,12 @@ from finetune.report.analysis import confident_errors, label_rows, reliability, 
 from finetune.report.facts import Facts
 from finetune.report.limits import intended_use, limits
 from finetune.report.page import champion_name, metric_rows, no_champion
+from finetune.report.texts import escaped
 from finetune.verdict import CHALLENGER
 
 MOST_CHARACTERS = 60_000
 """GitHub takes 65,536 in a comment; whoever posts it may want to add a line."""
 _MOST_CHECKS, _MOST_LABELS, _MOST_SLICES, _MOST_ERRORS, _MOST_FINDINGS = 20, 40, 8, 5, 20
-_SPECIAL = re.compile(r"[!-/:-@\[-`{-~]")
-_LINK_MAKERS = "@#"
-"""Would notify people and link issues, even when escaped: a zero-width space after them prevents it."""
-_HARMLESS = " ,-()=%+"
-"""Stay as they are but for a text's first character: in the middle of a line they mean nothing to Markdown."""
 
 
 def render_brief(facts: Facts) -> str:
@@ -31,28 +25,6 @@ def render_brief(facts: Facts) -> str:
             return text + left_out
         text += section
     return text
-
-
-def escaped(text: str, most: int) -> str:
-    """Return a text that shows in Markdown as it is, on one line, and cut.
-
-    Punctuation becomes character references, which Markdown never takes for its own marks.
-    """
-    clean = " ".join("".join(" " if unicodedata.category(mark)[0] == "C" else mark for mark in text).split())
-    clean = clean if len(clean) <= most else f"{clean[: most - 1]}…"
-    return _SPECIAL.sub(_reference, clean)
-
-
-def _reference(match: re.Match[str]) -> str:
-    mark = match[0]
-    if match.start() > 0 and (mark in _HARMLESS or (mark == "." and not _starts_word(match))):
-        return mark
-    return f"&#{ord(mark)};" + ("&#8203;" if mark in _LINK_MAKERS else "")
-
-
-def _starts_word(match: re.Match[str]) -> bool:
-    """Tell whether a letter follows, as in an address, of which GitHub would make a link."""
-    return match.string[match.end() : match.end() + 1].isalpha()
 
 
 def _sections(facts: Facts) -> Iterator[str]:
