@@ -11,6 +11,7 @@ import yaml
 from azure.ai.ml import load_job
 
 from finetune.errors import InputError
+from finetune.report.costs import read_prices
 from finetune.skus import pipeline as made
 from finetune.skus.listing import MOST_RUNS, read_compute_list
 from finetune.skus.pipeline import render_pipeline
@@ -105,6 +106,19 @@ def test_a_pipeline_is_written_anywhere_with_paths_from_there(tmp_path: Path, mo
     value = yaml.safe_load(target.read_text())
     for path in (value["inputs"]["skus"]["path"], value["jobs"]["prep"]["component"], value["inputs"]["data"]["path"]):
         assert (target.parent / path).exists()
+
+
+def test_the_lists_and_prices_of_the_document_are_read_and_the_client_takes_the_pipeline(tmp_path: Path) -> None:
+    listed, prices = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "skus.md").read_text(), re.DOTALL)
+    (tmp_path / "list.yml").write_text(listed)
+    (tmp_path / "prices.yml").write_text(prices)
+    found = read_compute_list(tmp_path / "list.yml")
+    assert [each.processes for each in found.computes] == [1, 4, 8, 1]
+    table = read_prices(tmp_path / "prices.yml")
+    assert found.computes[3].priced_as in table.per_hour
+    target = tmp_path / "job.yml"
+    target.write_text(render_pipeline(found, tmp_path / "list.yml", target, ROOT))
+    assert len(load_job(target).jobs) == 10
 
 
 def test_it_is_refused_outside_of_the_repository_and_nothing_is_written(tmp_path: Path) -> None:
