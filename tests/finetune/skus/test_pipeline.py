@@ -99,6 +99,23 @@ def test_the_client_reads_a_pipeline_of_the_most_runs(many: tuple[Path, dict[str
     assert (node.distribution.process_count_per_instance, node.resources.instance_count) == (4, 8)
 
 
+def test_the_client_takes_prices_and_a_limit_as_the_document_gives_them() -> None:
+    inputs = "jobs.compare.inputs"
+    prices = str(ROOT / "pipelines" / "skus" / "core_hours.yml")
+    job = load_job(
+        PIPELINE,
+        params_override=[
+            {f"{inputs}.prices.type": "uri_file"},
+            {f"{inputs}.prices.path": prices},
+            {f"{inputs}.max_minutes": 30},
+        ],
+    )
+    given = yaml.safe_load(str(job))["jobs"]["compare"]["inputs"]
+    assert given["prices"]["type"] == "uri_file"
+    assert Path(given["prices"]["path"]).name == "core_hours.yml"
+    assert str(given["max_minutes"]) == "30"
+
+
 def test_a_pipeline_is_written_anywhere_with_paths_from_there(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(ROOT)
     target = tmp_path / "made" / "job.yml"
