@@ -11,6 +11,8 @@ from finetune.skus.hardware_use import HardwareUse
 from finetune.skus.measured import Run
 
 _MILLION = 1_000_000
+_OTHERS_PERCENT = 25
+"""Of the cores, in use beyond what a run asked for: more than loading data, logging and the system take."""
 _NOT_CHOSEN = ("global_batch", "threads")
 """Of train's settings: how work falls on processes, and threads, which matter on a CPU and are looked at there."""
 
@@ -227,6 +229,12 @@ def _notes(rows: Sequence[Compared], first: Mapping[str, Run]) -> list[str]:
         wanted = row.processes // row.instance_count * row.threads
         if run.device == run.machine and wanted > run.cores:
             notes.append(f"{row.name}: {wanted} threads shared {run.cores} cores on each instance.")
+        used, asked = row.hardware.processor if row.hardware else None, 100 * min(1.0, wanted / run.cores)
+        if run.device == run.machine and used is not None and used > asked + _OTHERS_PERCENT:
+            notes.append(
+                f"{row.name}: {used:.0f} % of the cores were in use, and the run's threads are {asked:.0f} %: other "
+                "programs ran there, so its figures are those of a busy machine."
+            )
     if all(row.repeats == 1 for row in rows):
         notes.append("Each compute ran once: how much of a difference is chance is not known. `repeats` in the list.")
     unknown = [row.name for row in rows if row.hardware is None]

@@ -128,6 +128,20 @@ def test_notes_say_what_limits_the_figures(make_run: MakeRun) -> None:
     assert "Each compute ran once" not in " ".join(compare(make_run("a"), make_run("a", repeat=1)).notes)
 
 
+def test_a_machine_that_others_used_is_noted(make_run: MakeRun) -> None:
+    runs = [
+        make_run("busy"),
+        make_run("quiet"),
+        make_run("whole", hardware={"torch_threads": 2}),
+        make_run("gpu", hardware=T4),
+    ]
+    uses = [HardwareUse(5, used, 3.0, None, None, None) for used in (80.0, 70.0, 100.0, 100.0)]
+    notes = [note for note in compare_runs(runs, uses, None).notes if "busy machine" in note]
+    # One thread is half of the two cores; a quarter more may be anything.
+    assert [note.split(":")[0] for note in notes] == ["busy"]
+    assert "80 % of the cores were in use, and the run's threads are 50 %" in notes[0]
+
+
 def test_front() -> None:
     points = {"fast": (1.0, 9.0), "cheap": (9.0, 1.0), "middle": (5.0, 5.0), "bad": (6.0, 5.0), "worse": (9.0, 9.0)}
     assert front(points) == {"fast", "cheap", "middle"}

@@ -112,6 +112,15 @@ def test_the_plot_is_a_file_of_its_own_in_both_colour_schemes(
     assert style.count("{") == style.count("}")
 
 
+def test_the_brief_can_be_read_as_it_is(make_run: MakeRun, tmp_path: Path) -> None:
+    runs = [make_run("one_t4"), make_run("two_t4", samples_per_second=30.0, seconds={"train": 100.0})]
+    text = write(tmp_path / "out", compare_runs(runs, [None, None], None))[COMPARISON_BRIEF]
+    assert text.startswith(
+        "## Recommended: two_t4\n\nThe fastest: 120.0 s a run. Costs are not known: no table of prices"
+    )
+    assert "| one_t4 | 1 | fp32 |" in text
+
+
 def test_significant() -> None:
     assert [significant(value) for value in (0.0, 0.000123456, 0.05, 9.9996, 19.996, 1234.6, 3123456.0)] == [
         *("0", "0.0001235", "0.05000", "10.00", "20.00", "1,235", "3,123,000")
