@@ -19,6 +19,10 @@ _PHASES = {
 }
 
 
+_LINE = 0.24
+"""Inches from a name to the next."""
+
+
 def page_style() -> str:
     """Return the style sheet that all of the project's pages have."""
     return (Path(report.__file__).parent / "page.css").read_text(encoding="utf-8")
@@ -29,6 +33,7 @@ def pareto(rows: Sequence[Compared], currency: str, recommended: str | None) -> 
     priced = [(row, row.cost) for row in rows if row.cost is not None]
     if not priced:
         return None
+    height = max(3.9, 0.8 + _LINE * len(priced))
     on_front = sorted((row.seconds.median, cost.run.median) for row, cost in priced if cost.on_front)
 
     def plot(figure: Figure) -> None:
@@ -43,21 +48,41 @@ def pareto(rows: Sequence[Compared], currency: str, recommended: str | None) -> 
             axes.plot(
                 [x.median], [y.median], color=colour, marker="D" if chosen else "o", markersize=9 if chosen else 6
             )
+        axes.margins(x=0.06, y=0.08)
+        right, top = axes.get_xlim()[1], axes.get_ylim()[1] or 1.0
+        axes.set(xlabel="seconds of a run", ylabel=f"{short(currency)} a run", xlim=(0, right), ylim=(0, top))
+        # Names stand beside the plot, as points that lie close would have theirs on one another.
+        places = apart([cost.run.median / top for _, cost in priced], _LINE / height)
+        for (row, cost), place in zip(priced, places, strict=True):
             axes.annotate(
                 short(row.name, 30),
-                (x.median, y.median),
-                xytext=(7, 6),
-                textcoords="offset points",
+                (row.seconds.median, cost.run.median),
+                xytext=(1.04, place),
+                textcoords="axes fraction",
+                va="center",
                 color=INK,
                 fontsize=8,
+                arrowprops={"arrowstyle": "-", "color": LINE, "linewidth": 0.8, "shrinkA": 1, "shrinkB": 4},
             )
-        axes.margins(x=0.25, y=0.15)
-        left, bottom = axes.get_xlim()[1], axes.get_ylim()[1]
-        axes.set(xlabel="seconds of a run", ylabel=f"{short(currency)} a run", xlim=(0, left), ylim=(0, bottom))
 
     names = ", ".join(row.name for row, cost in priced if cost.on_front)
     description = f"On the front, where none is both faster and cheaper: {names}. All figures are in the table."
-    return draw("pareto", "Time against cost", description, (6.2, 3.9), plot)
+    return draw("pareto", "Time against cost", description, (7.2, height), plot)
+
+
+def apart(wanted: Sequence[float], gap: float) -> list[float]:
+    """Return places from 0 to 1 near the wanted ones, in the same order and at least a gap apart where all fit."""
+    order = sorted(range(len(wanted)), key=lambda number: wanted[number])
+    places = [0.0] * len(wanted)
+    lowest = gap / 2
+    for number in order:
+        places[number] = max(wanted[number], lowest)
+        lowest = places[number] + gap
+    highest = 1.0 - gap / 2
+    for number in reversed(order):
+        places[number] = min(places[number], highest)
+        highest = places[number] - gap
+    return places
 
 
 def phases(rows: Sequence[Compared]) -> Drawing:
