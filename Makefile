@@ -39,9 +39,16 @@ SET ?=
 # Where amlocal keeps jobs, models and endpoints.
 export AMLOCAL_HOME ?= .amlocal
 JOB := finetune-$(shell date -u +%Y%m%d-%H%M%S)
+# What make skus writes, and make compare-skus runs: docs/skus.md.
+SKUS ?= pipelines/skus/local.yml
+SKUS_PIPELINE ?= pipelines/compare_skus.yml
+MAX_STEPS ?= 50
+PRICES ?=
+MAX_MINUTES ?=
+COMPARISON := compare-skus-$(shell date -u +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test acceptance bench-engine bench-train bench-router soak chaos data-checks public-jobs mutants lint format validate sample clean
+.PHONY: help setup run skus compare-skus stop test acceptance bench-engine bench-train bench-router soak chaos data-checks public-jobs mutants lint format validate sample clean
 
 help: ## Show this help
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
@@ -76,6 +83,23 @@ run: setup ## Run pipelines/finetune.yml here: data to live endpoint
 	  --key_command '$(BIN)/amlocal online-endpoint get-credentials --name $(NAME)'
 	@echo
 	@echo 'The endpoint stays up until: make stop'
+
+skus: setup ## Write the pipeline that compares the computes listed in SKUS
+	$(BIN)/python -m finetune.skus.pipeline --list '$(SKUS)' --pipeline '$(SKUS_PIPELINE)'
+
+compare-skus: setup ## Train on each compute of the list, one at a time, and compare
+	@whole() { $(BIN)/python -c 'import os, sys; print(os.path.abspath(sys.argv[1]))' "$$1"; }; \
+	checkpoint='$(CHECKPOINT)'; \
+	if [ -f "$$checkpoint/config.json" ]; then checkpoint=$$(whole "$$checkpoint"); fi; \
+	if [ -n '$(PRICES)' ]; then \
+	  set -- jobs.compare.inputs.prices.type=uri_file "jobs.compare.inputs.prices.path=$$(whole '$(PRICES)')"; fi; \
+	if [ -n '$(MAX_MINUTES)' ]; then set -- "$$@" 'jobs.compare.inputs.max_minutes=$(MAX_MINUTES)'; fi; \
+	$(BIN)/amlocal job create --file '$(SKUS_PIPELINE)' --name $(COMPARISON) --concurrent-steps 1 --set \
+	  "inputs.data.path=$$(whole '$(DATA)')" "inputs.task=$(TASK)" "inputs.text_column=$(TEXT)" \
+	  "inputs.text_pair_column=$(TEXT_PAIR)" "inputs.label_column=$(LABEL)" "inputs.label_mapping=$(LABELS)" \
+	  "inputs.checkpoint=$$checkpoint" "inputs.max_steps=$(MAX_STEPS)" "$$@" $(SET)
+	@cat $(AMLOCAL_HOME)/jobs/$(COMPARISON)/outputs/comparison/comparison.md
+	@echo 'Page: $(AMLOCAL_HOME)/jobs/$(COMPARISON)/outputs/comparison/comparison.html'
 
 stop: ## Stop the local workspace and its endpoints
 	@if [ -x $(BIN)/amlocal ]; then $(BIN)/amlocal workspace stop; else echo 'Nothing is installed, nothing runs.'; fi

@@ -20,7 +20,7 @@ from finetune.training.arguments import NEVER, TrainArguments, check_arguments, 
 from finetune.training.batches import Padding, TokenRows
 from finetune.training.choices import Choice, Choices, choose, detect_hardware
 from finetune.training.contents import TRAINING_RECORD
-from finetune.training.hardware import describe_hardware, package_versions
+from finetune.training.hardware import describe_hardware, package_versions, process_seconds
 from finetune.training.interruption import InterruptedTrainingError, Interruption, terminable
 from finetune.training.loop import Parts, RunState, kept_step, restore, restore_tensors, train
 from finetune.training.memory import keep_freed_memory
@@ -57,7 +57,7 @@ def fit(arguments: TrainArguments) -> dict[str, Any] | None:
 
 
 def _fit(arguments: TrainArguments, processes: Processes, interruption: Interruption) -> dict[str, Any] | None:
-    started = time.perf_counter()
+    started, start_up = time.perf_counter(), process_seconds()
     manifest = read_manifest(Path(arguments.dataset))
     task = task_named(manifest.task)
     head = head_of(task)
@@ -137,8 +137,10 @@ def _fit(arguments: TrainArguments, processes: Processes, interruption: Interrup
             "steps": state.step,
             "resumed_after_steps": state.resumed,
             "processes": processes.count,
+            "rows": {"train": len(rows), "trained": state.rows},
             "samples_per_second": round(state.rows / max(state.seconds, 1e-9), 3),
             "seconds": {
+                "start": round(start_up, 2),
                 "load": round(loaded - started, 2),
                 "train": round(trained - loaded, 2),
                 "steps": round(state.seconds, 2),
