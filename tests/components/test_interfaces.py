@@ -12,7 +12,7 @@ import yaml
 from support import load_component
 from transformers import HfArgumentParser
 
-STAGES = ("prep", "train", "evaluate", "register", "deploy", "compare")
+STAGES = ("prep", "train", "evaluate", "register", "deploy", "compare", "compress")
 COMPONENTS = Path(__file__).parents[2] / "components"
 DATACLASSES = {
     "prep": "PrepArguments",
@@ -21,6 +21,7 @@ DATACLASSES = {
     "register": "RegisterArguments",
     "deploy": "DeployArguments",
     "compare": "CompareArguments",
+    "compress": "CompressArguments",
 }
 PATH_TYPES = {"uri_file", "uri_folder", "mlflow_model"}
 SCALARS = {"string": str, "number": float, "integer": int}
