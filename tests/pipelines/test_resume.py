@@ -39,7 +39,7 @@ jobs:
         path: azureml://datastores/workspaceblobstore/paths/runs/{place}
 """
 
-pytestmark = pytest.mark.story
+pytestmark = [pytest.mark.story, pytest.mark.timeout(1800)]
 
 
 class Home:
@@ -62,7 +62,7 @@ class Home:
     def run(self, *arguments: str) -> int:
         """Run amlocal to its end."""
         process = self.start(*arguments)
-        said, _ = process.communicate(timeout=300)
+        said, _ = process.communicate(timeout=900)
         print(said)
         return process.returncode
 
@@ -107,7 +107,7 @@ def job(tmp_path: Path, message_dataset: Path, tiny_checkpoint: Path) -> Callabl
 
 def wait_for_step(place: Path, step: int, process: subprocess.Popen[str]) -> None:
     """Wait until a checkpoint of a step, or of a later one, is there."""
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 600
     while not any(int(path.name.rpartition("-")[2]) >= step for path in place.glob("checkpoint-*")):
         assert process.poll() is None, process.stdout and process.stdout.read()
         assert time.monotonic() < deadline
@@ -128,7 +128,7 @@ def test_killed_and_started_again_it_ends_with_the_weights_of_an_uninterrupted_r
         if number:
             process.kill()  # first, so that it cannot do anything about it
         training.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
+        process.communicate(timeout=120)
         assert process.returncode == (-signal.SIGKILL if number else 1)
     assert home.run("job", "create", "--file", str(job("killed")), "--name", "killed-last") == 0
 
