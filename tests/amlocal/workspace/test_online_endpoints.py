@@ -207,10 +207,12 @@ def test_the_script_sees_azures_variables(ml_client: MLClient, endpoint: str, wo
     asked += ["SERVICE_PATH_PREFIX", "AML_APP_INSIGHTS_ENABLED", "OWN", "OMP_NUM_THREADS"]
     seen = score(ml_client, endpoint, environment=asked).json()
     root = workspace.home / "workspace"
-    assert Path(seen.pop("AML_APP_ROOT")).parent == root / "deployments" / endpoint / "blue" / "code"
+    app_root = Path(seen.pop("AML_APP_ROOT"))
+    assert app_root.parent == root / "deployments" / endpoint / "blue" / "code"
     assert seen == {
         "AZUREML_MODEL_DIR": str(root / "models" / MODEL / "1"),
-        "AZUREML_ENTRY_SCRIPT": "score.py",
+        # The server itself makes a whole path of what it is given.
+        "AZUREML_ENTRY_SCRIPT": str(app_root / "score.py"),
         "SERVICE_NAME": endpoint,
         "SERVICE_VERSION": "blue",
         "SERVICE_PATH_PREFIX": f"endpoints/{endpoint}",

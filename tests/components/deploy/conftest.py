@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from rollout_support import LABELS, FakeWorkspace
 
+from amlocal.testing import client_environment, ml_client, workspace
 from finetune.workspace import ModelVersion
+
+__all__ = ["client_environment", "ml_client", "workspace"]
 
 ROOT = Path(__file__).parents[3]
 DEFINITION = ROOT / "endpoints" / "text-classifier"
