@@ -5,12 +5,26 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-# What make run trains on; each is a pipeline input of the same meaning.
-DATA ?= data/customer_messages
+# What make run trains on; each is a pipeline input of the same meaning. Without DATA it is the sample, or for a task that is
+# named after a public data set, such as mrpc, that one.
+DATA ?=
 TASK ?= text-classification
-TEXT ?= message
-TEXT_PAIR ?= text_pair
-LABEL ?= intent
+SAMPLE := data/customer_messages
+ifneq ($(DATA),)
+  SOURCE := $(DATA)
+  HUB := auto
+else ifeq ($(TASK),text-classification)
+  SOURCE := $(SAMPLE)
+  HUB := auto
+  TEXT ?= message
+  LABEL ?= intent
+else
+  SOURCE := $(TASK)
+  HUB := benchmark
+endif
+TEXT ?= auto
+TEXT_PAIR ?= auto
+LABEL ?= auto
 LABELS ?= as-is
 REPAIR ?= none
 SLICES ?= none
@@ -18,16 +32,23 @@ GROUP ?= none
 CHECKPOINT ?= sentence-transformers/all-MiniLM-L6-v2
 EPOCHS ?= 3
 # Model and endpoint are named after the data unless you name them: 3 to 32 letters, digits and hyphens.
-NAME ?= $(shell basename '$(DATA)' | sed -E 's/[.](csv|tsv|jsonl|parquet)([.]gz)?$$//; s/[^A-Za-z0-9]+/-/g; s/^-+//' \
+NAME ?= $(shell basename '$(SOURCE)' | sed -E 's/[.](csv|tsv|jsonl|parquet)([.]gz)?$$//; s/[^A-Za-z0-9]+/-/g; s/^-+//' \
   | sed -E '/^[A-Za-z].{2}/!s/^/data-/; s/^(.{32}).*/\1/; s/-+$$//')
 # More overrides of the pipeline file, such as SET="jobs.sweep.limits.max_total_trials=8".
 SET ?=
 # Where amlocal keeps jobs, models and endpoints.
 export AMLOCAL_HOME ?= .amlocal
 JOB := finetune-$(shell date -u +%Y%m%d-%H%M%S)
+# What make skus writes, and make compare-skus runs: docs/skus.md.
+SKUS ?= pipelines/skus/local.yml
+SKUS_PIPELINE ?= pipelines/compare_skus.yml
+MAX_STEPS ?= 50
+PRICES ?=
+MAX_MINUTES ?=
+COMPARISON := compare-skus-$(shell date -u +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test acceptance bench-engine bench-train bench-quality bench-sweep bench-router soak chaos data-checks public-jobs mutants lint format validate sample clean
+.PHONY: help setup run skus compare-skus stop test acceptance bench-engine bench-train bench-quality bench-sweep bench-router soak chaos data-checks public-jobs mutants lint format validate sample clean
 
 help: ## Show this help
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
@@ -52,7 +73,8 @@ run: setup ## Run pipelines/finetune.yml here: data to live endpoint
 	checkpoint='$(CHECKPOINT)'; \
 	if [ -f "$$checkpoint/config.json" ]; then checkpoint=$$(whole "$$checkpoint"); fi; \
 	$(BIN)/amlocal job create --file pipelines/finetune.yml --name $(JOB) --set \
-	  "inputs.data.path=$$(whole '$(DATA)')" "inputs.task=$(TASK)" "inputs.text_column=$(TEXT)" \
+	  "inputs.data.path=$$(whole '$(if $(filter benchmark,$(HUB)),$(SAMPLE),$(SOURCE))')" "inputs.hub_dataset=$(HUB)" \
+	  "inputs.task=$(TASK)" "inputs.text_column=$(TEXT)" \
 	  "inputs.text_pair_column=$(TEXT_PAIR)" "inputs.label_column=$(LABEL)" "inputs.label_mapping=$(LABELS)" \
 	  "inputs.repair=$(REPAIR)" "inputs.slice_columns=$(SLICES)" "inputs.group_column=$(GROUP)" \
 	  "inputs.checkpoint=$$checkpoint" "inputs.epochs=$(EPOCHS)" "inputs.model_name=$(NAME)" \
@@ -61,6 +83,23 @@ run: setup ## Run pipelines/finetune.yml here: data to live endpoint
 	  --key_command '$(BIN)/amlocal online-endpoint get-credentials --name $(NAME)'
 	@echo
 	@echo 'The endpoint stays up until: make stop'
+
+skus: setup ## Write the pipeline that compares the computes listed in SKUS
+	$(BIN)/python -m finetune.skus.pipeline --list '$(SKUS)' --pipeline '$(SKUS_PIPELINE)'
+
+compare-skus: setup ## Train on each compute of the list, one at a time, and compare
+	@whole() { $(BIN)/python -c 'import os, sys; print(os.path.abspath(sys.argv[1]))' "$$1"; }; \
+	checkpoint='$(CHECKPOINT)'; \
+	if [ -f "$$checkpoint/config.json" ]; then checkpoint=$$(whole "$$checkpoint"); fi; \
+	if [ -n '$(PRICES)' ]; then \
+	  set -- jobs.compare.inputs.prices.type=uri_file "jobs.compare.inputs.prices.path=$$(whole '$(PRICES)')"; fi; \
+	if [ -n '$(MAX_MINUTES)' ]; then set -- "$$@" 'jobs.compare.inputs.max_minutes=$(MAX_MINUTES)'; fi; \
+	$(BIN)/amlocal job create --file '$(SKUS_PIPELINE)' --name $(COMPARISON) --concurrent-steps 1 --set \
+	  "inputs.data.path=$$(whole '$(DATA)')" "inputs.task=$(TASK)" "inputs.text_column=$(TEXT)" \
+	  "inputs.text_pair_column=$(TEXT_PAIR)" "inputs.label_column=$(LABEL)" "inputs.label_mapping=$(LABELS)" \
+	  "inputs.checkpoint=$$checkpoint" "inputs.max_steps=$(MAX_STEPS)" "$$@" $(SET)
+	@cat $(AMLOCAL_HOME)/jobs/$(COMPARISON)/outputs/comparison/comparison.md
+	@echo 'Page: $(AMLOCAL_HOME)/jobs/$(COMPARISON)/outputs/comparison/comparison.html'
 
 stop: ## Stop the local workspace and its endpoints
 	@if [ -x $(BIN)/amlocal ]; then $(BIN)/amlocal workspace stop; else echo 'Nothing is installed, nothing runs.'; fi
@@ -116,6 +155,7 @@ lint: setup ## Check style, types, YAML and workflows
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/python .github/scripts/shellcheck_blocks.py
+	$(BIN)/python .github/scripts/actionlint.py
 
 format: setup ## Format the code
 	$(BIN)/ruff format .

@@ -19,11 +19,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("src/finetune", "components", "endpoints", "tests/finetune", "tests/components")
-COPIED_FILES = ("pyproject.toml", "tests/conftest.py", "tests/support.py", "tests/rollout_support.py")
+COPIED = ("src", "components", "endpoints", "tests/finetune", "tests/components", "tests/amlocal")
+COPIED_FILES = (
+    "pyproject.toml",
+    *(f"tests/{name}.py" for name in ("conftest", "support", "answers_support", "rollout_support")),
+)
 GATE, POLICY, VERDICT = "src/finetune/gate.py", "src/finetune/policy.py", "src/finetune/verdict.py"
-COMPARISON, ANSWERS = "src/finetune/comparison.py", "src/finetune/answers.py"
-MEASUREMENT = "src/finetune/measurement.py"
+COMPARISON, ANSWERS = "src/finetune/comparison.py", "src/finetune/answers/test_rows.py"
+SLICES, SINGLE_LABEL, MULTI_LABEL, REGRESSION, TOKEN_LABELS, SPANS = (
+    f"src/finetune/answers/{name}.py"
+    for name in ("slices", "single_label", "multi_label", "regression", "token_labels", "answer_spans")
+)
+MEASUREMENT, EVIDENCE = "src/finetune/measurement.py", "src/finetune/evidence.py"
+EVALUATION = "src/finetune/evaluation.py"
+VERSIONS = "src/amlocal/workspace/versions.py"
+DEPLOY = "components/deploy/deploy.py"
 COPIES, FINDINGS = "src/finetune/data/checks/copies.py", "src/finetune/data/checks/findings.py"
 RESAMPLED = "src/finetune/metrics/resampled.py"
 CHECKS, METRICS = "src/finetune/data/checks/splits.py", "src/finetune/metrics/classification.py"
@@ -36,14 +46,24 @@ GUARDS = {
     POLICY: "tests/finetune/test_policy.py",
     VERDICT: "tests/finetune/test_verdict.py",
     COMPARISON: "tests/finetune/test_comparison.py",
-    ANSWERS: "tests/finetune/test_answers.py",
-    MEASUREMENT: "tests/components/test_evaluate.py tests/components/test_register.py",
+    ANSWERS: "tests/finetune/answers/test_test_rows.py",
+    SLICES: "tests/finetune/answers/test_slices.py tests/finetune/answers/test_test_rows.py",
+    SINGLE_LABEL: "tests/finetune/answers tests/components/test_register.py",
+    MULTI_LABEL: "tests/finetune/answers/test_kinds.py",
+    REGRESSION: "tests/finetune/answers/test_kinds.py",
+    TOKEN_LABELS: "tests/finetune/answers/test_kinds.py",
+    SPANS: "tests/finetune/answers/test_kinds.py",
+    MEASUREMENT: "tests/components/test_evaluate.py tests/components/test_register.py tests/components/test_problems.py",
+    EVALUATION: "tests/components/test_problems.py",
     COPIES: "tests/finetune/data/checks tests/finetune/data/test_splits.py",
     FINDINGS: "tests/finetune/data/checks",
     CHECKS: "tests/finetune/data/checks",
     METRICS: "tests/finetune/metrics",
     RESAMPLED: "tests/finetune/metrics",
     REGISTER: "tests/components/test_register.py",
+    EVIDENCE: "tests/components/deploy/test_deploy.py tests/components/test_register.py",
+    VERSIONS: "tests/amlocal/workspace/test_registry.py",
+    DEPLOY: "tests/components/deploy/test_deploy.py",
     TARGET: "tests/components/deploy/test_target.py",
     PLAN: ROLLOUT_TESTS,
     OPENING: ROLLOUT_TESTS,
@@ -86,10 +106,17 @@ MUTANTS = (
     Mutant("the margin is subtracted twice", GATE, "difference.low >= -policy.margin", "difference.low >= -2 * policy.margin"),
     Mutant("a NaN interval passes", GATE, "if not all(_is_finite(figure) for figure in figures)", "if False"),
     Mutant("another metric's interval passes", GATE, "difference.metric != metric", "False"),
-    Mutant("a slice is forgotten", GATE, "checks.extend(_slice_checks(champion.slices, policy))", "pass"),
+    Mutant("a slice is forgotten", GATE, "checks.extend(_slice_checks(champion.slices, rows, policy, slice_metric))", "pass"),
     Mutant("the last slice is forgotten", GATE, "for name, part in slices.items() if part.rows >=", "for name, part in list(slices.items())[:-1] if part.rows >="),
-    Mutant("a required slice that is missing passes", GATE, "if rows < policy.slice_minimum_rows:", "if 0 < rows < policy.slice_minimum_rows:"),
-    Mutant("a slice that cannot be right passes", GATE, 'if (wrong := _unsound(part, policy, "accuracy"))', "if (wrong := None)"),
+    Mutant("a required slice that is missing passes", GATE, "if not found >= policy.slice_minimum_rows:", "if 0 < found < policy.slice_minimum_rows:"),
+    Mutant("a required slice is required of champions alone", GATE, "rows, policy), *_part_checks(rows, policy)]", "rows, policy), *(() if isinstance(champion, NoChampion) else _part_checks(rows, policy))]"),
+    Mutant("a slice's rows that are no number are enough", GATE, "if not found >= policy.slice_minimum_rows:", "if found < policy.slice_minimum_rows:"),
+    Mutant("an empty slice vanishes", GATE, "if emptied and rows.rows:", "if False:"),
+    Mutant("an empty slice is fine", GATE, 'policy.empty_slices == "accept", reason', "True, reason"),
+    Mutant("a slice that was not compared goes unnoticed", GATE, "if compared != measured.get(name, 0):", "if False:"),
+    Mutant("a slice that lost its rows is not counted", SLICES, "return emptied | {", "return {"),
+    Mutant("slices are counted over the whole split", SLICES, "slices(split[measured], manifest)", "slices(split, manifest)"),
+    Mutant("a slice that cannot be right passes", GATE, "if (wrong := _unsound(part, policy, metric))", "if (wrong := None)"),
     Mutant("test rows seen in train are fine", GATE, "if rows.seen_in_train == 0:", "if True:"),
     Mutant("no test rows are fine", GATE, "if rows.rows < 1:", "if False:"),
     Mutant("without a champion anything goes", GATE, 'if policy.without_champion == "promote":', "if True:"),
@@ -108,17 +135,17 @@ MUTANTS = (
     Mutant("a champion that was overtaken", TARGET, "if target.purpose == PROMOTE and now not in", "if False and now not in"),
     Mutant("a longer life in the registration", TARGET, "if target.valid_until not in (None, tags.get(VALID_UNTIL_TAG)):", "if False:"),
     Mutant("a champion that was measured is hidden", VERDICT, "if (CHAMPION in measured) != usable or", "if"),
-    Mutant("the models are resampled apart", COMPARISON, "new - old\n\n\ndef measured", "old - new\n\n\ndef measured"),
+    Mutant("the models are resampled apart", COMPARISON, "_interval(metric, new - old, confidence)", "_interval(metric, old - new, confidence)"),
     Mutant("one end of the interval", COMPARISON, "[(1 - confidence) / 2, (1 + confidence) / 2]", "[1 - confidence, (1 + confidence) / 2]"),
     Mutant("draws without the metric count", COMPARISON, ">= 0.9 * RESAMPLES", ">= 0"),
     Mutant("McNemar counts all rows", COMPARISON, "stats.binomtest(gained, gained + lost)", "stats.binomtest(gained, len(new))"),
     Mutant("rows seen in train are measured", ANSWERS, "kept = frame[~seen]", "kept = frame[seen | ~seen]"),
     Mutant("marks of seen rows are believed", ANSWERS, "if counts != expected_counts:", "if False:"),
     Mutant("copies but for case go unnoticed", COPIES, ".casefold()", ""),
-    Mutant("an AUC without all labels", METRICS, 'return float("nan")', "return 1.0"),
-    Mutant("the champion is measured as challenger", MEASUREMENT, "Answers(labels, true, new, old)", "Answers(labels, true, old, new)"),
+    Mutant("an AUC without all labels", METRICS, 'if len(np.unique(true)) < len(labels):\n            return float("nan")', "if len(np.unique(true)) < len(labels):\n            return 1.0"),
+    Mutant("the champion is measured as challenger", MEASUREMENT, "Answers(kind, new, old)", "Answers(kind, old, new)"),
     Mutant("values to slice by are believed", ANSWERS, "if slices_sha256(frame) != manifest.slices_sha256:", "if False:"),
-    Mutant("rare values of a column are forgotten", COMPARISON, "if len(ordered) > MOST_SLICE_VALUES:", "if False:"),
+    Mutant("rare values of a column are forgotten", SLICES, "if len(ordered) > MOST_SLICE_VALUES:", "if False:"),
     Mutant("a data check that fails passes", FINDINGS, 'if action == "fail":', "if False:"),
     Mutant("what is dropped stays", FINDINGS, 'if finding is not None and finding.action == "drop":', "if False:"),
     Mutant("exact copies go unnoticed", COPIES, "exact = np.asarray(split.exact.isin(train.exact))", "exact = np.zeros(len(split.exact), dtype=bool)"),
@@ -127,17 +154,26 @@ MUTANTS = (
     Mutant("what leaks stays in train", CHECKS, "gone |= mask", "pass"),
     Mutant("a label that nobody measured passes", GATE, "if rows.labels_without_rows:", "if False:"),
     Mutant("an endpoint that was not asked serves nothing", GATE, "if found.endpoint is None:", "if found.endpoint is not None:"),
-    Mutant("a label that lost its rows goes unnoticed", ANSWERS, "if label not in set(kept[LABEL])", "if label not in set(frame[LABEL])"),
+    Mutant("a label that lost its rows goes unnoticed", ANSWERS, ".unmeasured(kept, manifest)", ".unmeasured(frame, manifest)"),
     Mutant("figures that do not follow from the answers", MEASUREMENT, "rel_tol=_TOLERANCE, abs_tol=_TOLERANCE", "abs_tol=9.0"),
     Mutant("a figure that was taken out", MEASUREMENT, "sorted({*found, *expected})", "sorted({*found} & {*expected})"),
     Mutant("answers to other rows", MEASUREMENT, " or not answered[columns].equals(asked.reset_index(drop=True))", ""),
-    Mutant("answers that are not the most probable", MEASUREMENT, "if not (best == answered[model].to_numpy()).all():", "if False:"),
-    Mutant("probabilities that are none", MEASUREMENT, "or not np.allclose(sums, 1, atol=_TOLERANCE)", ""),
+    Mutant("answers that are not the most probable", SINGLE_LABEL, "if not (best == frame[model].to_numpy()).all():", "if False:"),
+    Mutant("probabilities that are none", SINGLE_LABEL, "or not np.allclose(sums, 1, atol=_TOLERANCE)", ""),
     Mutant("half of F1", RESAMPLED, "f1 = 2 * right", "f1 = right"),
-    Mutant("an area without all labels", RESAMPLED, 'return float("nan")', "return 1.0"),
+    Mutant("an area without all labels", RESAMPLED, "np.where(pairs, areas, np.nan)", "np.where(pairs, areas, 1.0)"),
     Mutant("figures are believed", REGISTER, "    check_measured(evaluation, Path(arguments.dataset), manifest, model, policy)\n", ""),
     Mutant("a rejected model is registered", REGISTER, 'if not verdict["promoted"]:', "if False:"),
     Mutant("the verdict is not worked out again", REGISTER, "verdict = verify_verdict(evaluation, digest, test_sha256, policy, policy_path, datetime.now(UTC))", 'verdict = read_json(evaluation / VERDICT_FILE, "the verdict")'),
+    Mutant("reports are not the verdict's", VERDICT, "if (evaluation / name).is_file()}\n", "if False}\n"),
+    Mutant("a version without its verdict is promoted", DEPLOY, "        if target.purpose == PROMOTE:", "        if False:"),
+    Mutant("a version to go back to needs its evidence", DEPLOY, "        if target.purpose == PROMOTE:", "        if True:"),
+    Mutant("another verdict than the tag's", EVIDENCE, '!= tags.get(VERDICT_DIGEST_TAG):', "is None:"),
+    Mutant("tags that say another thing than the verdict", EVIDENCE, "if tags.get(tag) != value:", "if False:"),
+    Mutant("a model's evidence is part of it", EVIDENCE, "return folder_sha256(folder, without=EVIDENCE_FOLDER)", "return folder_sha256(folder)"),
+    Mutant("the kept verdict is believed", EVIDENCE, 'verify_kept_verdict(evidence, model_sha256(folder), policy, evidence / POLICY_FILE, now)', '__import__("json").loads((evidence / VERDICT_FILE).read_text())'),
+    Mutant("9 is a later version than 10", VERSIONS, "max((int(version.name) for version in used if version.name.isdecimal()), default=0)", 'int(max((version.name for version in used if version.name.isdecimal()), default="0"))'),
+    Mutant("champions are compared by order", TARGET, "now not in (target.champion, str(target.model))", 'str(now) > str(target.champion) and now != str(target.model)'),
     Mutant("latest is a version", TARGET, "if not target.model.version.isdecimal():", "if False:"),
     Mutant("any registered model is deployed", TARGET, "if tags.get(VERDICT_TAG) != PROMOTED:", "if False:"),
     Mutant("any content is deployed", TARGET, "if len(set(digests.values())) != 1:", "if False:"),
@@ -176,6 +212,20 @@ MUTANTS = (
     Mutant("golden schema is not compared", GOLDEN, "if error is not None:", "if False:"),
     Mutant("no golden request is enough", GOLDEN, "    if not found:", "    if False:"),
     Mutant("a registration of another verdict is deployed", TARGET, "target.verdict_sha256 not in (None, tags.get(VERDICT_DIGEST_TAG))", "False"),
+    Mutant("the difference is turned around", COMPARISON, "return new - old", "return old - new"),
+    Mutant("an unknown loss in a metric of any size is small", COMPARISON, "_UNBOUNDED_RANGE if metric in UNBOUNDED else _WHOLE_RANGE", "_WHOLE_RANGE"),
+    Mutant("rows drawn twice count once", COMPARISON, "np.bincount(rows, minlength=len(scored)).astype(np.float64)", "(np.bincount(rows, minlength=len(scored)) > 0).astype(np.float64)"),
+    Mutant("labels that are not those of the probabilities", MULTI_LABEL, 'if list(frame[model]) != list(columns_of(probabilities, labels)[""]):', "if False:"),
+    Mutant("labels that a model says and does not mean", MULTI_LABEL, "if names_text(said) != names:", "if False:"),
+    Mutant("a larger error is a gain", REGRESSION, '(1 if name == "mae" else -1)', "1"),
+    Mutant("answers that are no finite numbers", REGRESSION, "    if not np.isfinite(values).all():", "    if False:"),
+    Mutant("tags that are not one for each word", TOKEN_LABELS, "if len(tags) != len(asked):", "if False:"),
+    Mutant("tags of another data set", TOKEN_LABELS, "if unknown is not None:", "if False:"),
+    Mutant("an answer that does not stand in the context", SPANS, "or answer not in context:", "or False:"),
+    Mutant("an answer from another place", SPANS, "if text != context[start:end]:", "if False:"),
+    Mutant("a model for another problem", EVALUATION, "_UNNAMED_PROBLEM)) != problem:", "_UNNAMED_PROBLEM)) != problem and False:"),
+    Mutant("a champion without the figure is compared", MEASUREMENT, "or not math.isfinite(kind.metric(metric, scored)):", "or False:"),
+    Mutant("a margin that accepts any loss", POLICY, "if policy.margin >= 1 or (", "if False and ("),
 )  # fmt: skip
 
 

@@ -38,6 +38,7 @@ from finetune.training.choices import choose, detect_hardware
 from finetune.training.memory import keep_freed_memory
 from finetune.training.network import load_model, set_up
 from finetune.training.optimisation import make_optimizer
+from finetune.training.problems import head_of
 from finetune.training.processes import Processes
 from finetune.training.step import Stepper
 
@@ -228,7 +229,8 @@ def recipe_cost(bench: Bench, switches: Mapping[str, Any], first: bool) -> float
     padding = Padding.of(transformers.AutoTokenizer.from_pretrained(bench.checkpoint))
     optimizer = make_optimizer(model, given, fused=choices.optimizer.value == "fused")
     alone = Processes(0, 1, torch.device("cpu"))
-    stepper = Stepper(model.train(), optimizer, rows, padding, given, choices.precision.value, alone)
+    head = head_of(task_named(bench.manifest.task))
+    stepper = Stepper(model.train(), optimizer, rows, padding, given, choices.precision.value, alone, head)
     order = epoch_order(rows.lengths, bench.batch, given.batching == "length_grouped", 1, 0)
     epoch = [order[at : at + bench.batch] for at in range(0, len(order), bench.batch)]
     batches = spread(epoch, rows.lengths, bench)

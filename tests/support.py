@@ -3,9 +3,12 @@
 import csv
 import importlib
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 if TYPE_CHECKING:
     import requests
@@ -36,6 +39,7 @@ GATE_POLICY = {
     "slice_margin": 0.1,
     "slice_minimum_rows": 10,
     "required_slices": [],
+    "empty_slices": "reject",
     "test_rows_seen_in_train": "subtract",
     "valid_days": 14,
     "without_champion": "promote",
@@ -66,6 +70,49 @@ def train_model(folder: Path, dataset: Path, checkpoint: Path, learning_rate: st
         ]
     )
     return folder / "model"
+
+
+def write_evaluation(
+    folder: Path, model_sha256: str, champion: str | None, policy: dict[str, Any] | None = None
+) -> tuple[Path, Path]:
+    """Write what evaluate writes of a model that is 0.1 better than its champion, as far as the gate reads it.
+
+    Args:
+        folder: made here.
+        model_sha256: the model's digest.
+        champion: what it is compared with, as "name:version".
+        policy: what gate.yml says; `GATE_POLICY` unless given.
+
+    Returns:
+        The evaluation's folder and gate.yml.
+    """
+    from finetune.files import write_json
+    from finetune.gate import Champion, Difference, Evidence, NoChampion, TestRows
+    from finetune.policy import read_policy
+    from finetune.tasks import task_named
+    from finetune.verdict import METRICS_FILE, PREDICTIONS_FILE, REPORTS, VERDICT_FILE, describe_evidence, draft_verdict
+    from finetune.workspace import parse_model_reference
+
+    folder.mkdir(parents=True)
+    policy_path = folder / "gate.yml"
+    policy_path.write_text(yaml.safe_dump(policy or GATE_POLICY))
+    evidence = Evidence(model_sha256, "t" * 64, {"accuracy": 0.9, "f1_macro": 0.9}, "challenger")
+    serving: Any = NoChampion("messages")
+    if champion is not None:
+        old = Evidence("c" * 64, "t" * 64, {"accuracy": 0.8, "f1_macro": 0.8}, champion)
+        difference = Difference("f1_macro", 100, 0.1, 0.05, 0.15, 0.95)
+        parts = {"label: a": Difference("accuracy", 50, 0.1, 0.0, 0.2, 0.95)}
+        compared = Champion(old, difference, "paired permutation test", 0.002, parts)
+        serving = (parse_model_reference(champion), compared)
+    rows = TestRows("t" * 64, 100, 0, slices={"label: a": 50})
+    described = describe_evidence(evidence, serving, rows, datetime.now(UTC))
+    write_json(folder / METRICS_FILE, {"task": "text-classification", **described})
+    (folder / PREDICTIONS_FILE).write_bytes(b"answers")
+    for name in REPORTS:
+        (folder / name).write_text("a report")
+    known = read_policy(policy_path, task_named("text-classification"))
+    write_json(folder / VERDICT_FILE, draft_verdict(folder, known, policy_path))
+    return folder, policy_path
 
 
 def track_in(folder: Path) -> None:

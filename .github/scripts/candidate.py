@@ -6,6 +6,7 @@ Example:
 """
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -17,9 +18,13 @@ from typing import Any
 from runner import fail, write_outputs, write_summary
 
 REGISTRATION = "registration.json"
+VERDICT = "verdict.json"
 REPORT = "report.md"
+REPORTS = (REPORT, "report.html")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 VERSION = re.compile(r"[0-9]+")
+RUN = re.compile(r"[0-9]+")
+ADDRESS = re.compile(r"https://[^\s()<>]+")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -28,7 +33,7 @@ class CandidateError(Exception):
 
 
 def keep(job: Path, candidate: Path) -> None:
-    """Copy registration.json, report.md and report.html out of a job's downloaded outputs.
+    """Copy registration.json, verdict.json, report.md and report.html out of a job's downloaded outputs.
 
     Raises:
         CandidateError: one of them is not there.
@@ -40,7 +45,7 @@ def keep(job: Path, candidate: Path) -> None:
     if len(files) != 1:
         raise CandidateError(f"{outputs / 'registration'}: expected one file, found {len(files)}")
     shutil.copyfile(files[0], candidate / REGISTRATION)
-    for name in (REPORT, "report.html"):
+    for name in (VERDICT, *REPORTS):
         found = [path for path in (outputs / "evaluation").rglob(name) if path.is_file()]
         if len(found) != 1:
             raise CandidateError(f"{outputs / 'evaluation'}: expected one {name}, found {len(found)}")
@@ -51,7 +56,8 @@ def read(candidate: Path) -> dict[str, str]:
     """Return what later steps need to know, with every value checked: they go into command lines.
 
     Raises:
-        CandidateError: registration.json is missing, broken, or names no exact version.
+        CandidateError: registration.json is missing, broken, or names no exact version; or verdict or reports are not
+            those of the registered model.
     """
     path = candidate / REGISTRATION
     try:
@@ -71,7 +77,36 @@ def read(candidate: Path) -> dict[str, str]:
     for name, (pattern, value) in values.items():
         if not isinstance(value, str) or pattern.fullmatch(value) is None:
             raise CandidateError(f"{path}: {name} is {value!r}; expected {pattern.pattern}")
+    _check_reports(candidate, registration["verdict_sha256"])
     return {"promoted": "true", **{name: value for name, (_, value) in values.items()}}
+
+
+def _links() -> list[str]:
+    """Return Markdown with the addresses of the training run and of the report, where the workflow gives them."""
+    run, report = os.environ.get("TRAIN_RUN", ""), os.environ.get("REPORT_URL", "")
+    found = []
+    if RUN.fullmatch(run):
+        server, repository = os.environ.get("GITHUB_SERVER_URL", "https://github.com"), os.environ["GITHUB_REPOSITORY"]
+        found.append(f"[training run {run}]({server}/{repository}/actions/runs/{run})")
+    if ADDRESS.fullmatch(report):
+        found.append(f"[report.html with all figures]({report})")
+    return [" · ".join(found)] if found else []
+
+
+def _check_reports(candidate: Path, verdict_sha256: str) -> None:
+    """Prove that what a reviewer reads is about the model that would be deployed: by the digests in its verdict."""
+    try:
+        verdict = (candidate / VERDICT).read_bytes()
+        if (found := hashlib.sha256(verdict).hexdigest()) != verdict_sha256:
+            raise CandidateError(
+                f"{candidate / VERDICT}: its sha256 is {found}; the model was registered with {verdict_sha256}"
+            )
+        expected = json.loads(verdict)["reports_sha256"]
+        reports = {name: hashlib.sha256((candidate / name).read_bytes()).hexdigest() for name in REPORTS}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CandidateError(f"{candidate}: {error!r}; expected verdict.json and the reports that it names") from None
+    if reports != expected:
+        raise CandidateError(f"{candidate}: the reports' sha256 are {reports}; those of the verdict are {expected}")
 
 
 def main(argv: list[str]) -> int:
@@ -93,7 +128,8 @@ def main(argv: list[str]) -> int:
     if arguments.job is None:
         version = f"{outputs['model_name']}, version {outputs['model_version']}"
         endpoint = os.environ.get("ENDPOINT_NAME") or "the endpoint"
-        write_summary(f"# Approve {version}?\n\nIt would serve at `{endpoint}`. Verdict `{outputs['verdict_sha256']}`.")
+        asked = f"# Approve {version}?\n\nIt would serve at `{endpoint}`. Verdict `{outputs['verdict_sha256']}`."
+        write_summary("\n\n".join([asked, *_links()]))
     write_summary(report)
     return 0
 

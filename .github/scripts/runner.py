@@ -26,10 +26,18 @@ def write_summary(markdown: str) -> None:
 
 def fail(message: str) -> int:
     """Show an error on the run's page; return the exit code for it."""
-    escaped = message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    print(f"::error::{escaped}")
+    print(f"::error::{_command_data(message)}")
     print(message, file=sys.stderr)
     return 1
+
+
+def warn(message: str) -> None:
+    """Show a warning on the run's page."""
+    print(f"::warning::{_command_data(message)}")
+
+
+def _command_data(message: str) -> str:
+    return message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def escape(text: str) -> str:

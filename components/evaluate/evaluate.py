@@ -15,26 +15,28 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from azure.core.exceptions import AzureError
 from mlflow.entities import Run
 
-from finetune.answers import choose_test_rows, label_ids, predictions_frame, read_test_rows
+from finetune.answers.test_rows import choose_test_rows, predictions_frame, read_test_rows
 from finetune.data.manifest import read_manifest
+from finetune.environment import environment_sha256
 from finetune.errors import InputError
 from finetune.evaluation import Predictions, check_trained_on, predict
-from finetune.files import folder_megabytes, folder_sha256, write_json
+from finetune.evidence import model_megabytes, model_sha256
+from finetune.files import write_json
 from finetune.gate import NoChampion, UnusableChampion
-from finetune.measurement import ModelFacts, measure
-from finetune.metrics.classification import classification_metrics
-from finetune.metrics.known import KNOWN_METRICS, LESS_IS_BETTER
+from finetune.measurement import ModelFacts, measure, why_not_compared
 from finetune.policy import read_policy
 from finetune.report.costs import read_prices, sweep_costs
 from finetune.report.facts import Facts
 from finetune.report.tracked import NOT_TRACKED, find_sweep, log_files, log_measured, tracked_run
-from finetune.report.training_record import read_training_record
+from finetune.report.training_record import NOT_RECORDED, read_training_record
 from finetune.report.write import write_report
 from finetune.stage import parse_arguments, run_stage
+from finetune.tasks import task_named
 from finetune.verdict import CHALLENGER, CHAMPION, METRICS_FILE, PREDICTIONS_FILE, VERDICT_FILE, draft_verdict
 from finetune.workspace import ModelVersion, check_endpoint_name, connect, download_model, job_link, serving_model
 
@@ -68,39 +70,35 @@ def main(argv: Sequence[str]) -> None:
     policy_path = Path(arguments.gate_policy)
     if arguments.endpoint_name is not None:
         check_endpoint_name(arguments.endpoint_name)
-    policy = read_policy(policy_path, KNOWN_METRICS, LESS_IS_BETTER)
-    prices = None if arguments.prices is None else read_prices(Path(arguments.prices))
     manifest = read_manifest(dataset)
-    split, test_sha256 = read_test_rows(dataset, manifest), manifest.splits["test"].sha256
-    subtract = policy.test_rows_seen_in_train == "subtract"
-    frame, rows = choose_test_rows(split, test_sha256, manifest.labels, subtract)
+    policy = read_policy(policy_path, task_named(manifest.task))
+    prices = None if arguments.prices is None else read_prices(Path(arguments.prices))
+    split = read_test_rows(dataset, manifest)
+    frame, rows = choose_test_rows(split, manifest, policy.test_rows_seen_in_train == "subtract")
     check_trained_on(model, manifest)
 
     def ask(folder: Path) -> Asked:
         predictions = predict(folder, frame, manifest)
-        return ModelFacts(folder_sha256(folder), predictions.latency_p95_ms, folder_megabytes(folder)), predictions
+        return ModelFacts(model_sha256(folder), predictions.latency_p95_ms, model_megabytes(folder)), predictions
 
     challenger, answers = ask(model)
-    metrics = classification_metrics(manifest.labels, label_ids(frame, manifest.labels), answers.probabilities)
+    answered = predictions_frame(frame, {CHALLENGER: answers.columns})
     champion = _ask_champion(arguments.endpoint_name, ask)
     serving: tuple[ModelVersion, ModelFacts | UnusableChampion] | NoChampion
-    old: Predictions | None = None
     if isinstance(champion, NoChampion):
         serving = champion
-    elif policy.primary_metric not in metrics:
-        reason = f"{policy.primary_metric} is not defined on these test rows"
-        serving = champion[0], UnusableChampion(str(champion[0]), reason)
     elif isinstance(champion[1], UnusableChampion):
         serving = champion[0], champion[1]
     else:
-        facts, old = champion[1]
-        serving = champion[0], facts
+        version, (facts, old) = champion[0], champion[1]
+        both = predictions_frame(answered, {CHAMPION: old.columns})
+        if (why := why_not_compared(both, manifest, policy.primary_metric)) is None:
+            serving, answered = (version, facts), both
+            LOGGER.info("comparing on %d rows, resampling them for the intervals", len(frame))
+        else:
+            serving = version, UnusableChampion(str(version), why)
 
     output.mkdir(parents=True, exist_ok=True)
-    given = {CHALLENGER: answers.probabilities} | ({} if old is None else {CHAMPION: old.probabilities})
-    answered = predictions_frame(frame, manifest.labels, given)
-    if old is not None:
-        LOGGER.info("comparing on %d rows, resampling them for the intervals", len(frame))
     measured = measure(answered, rows, manifest, policy, challenger, serving, datetime.now(UTC))
     write_json(output / METRICS_FILE, measured)
     answered.to_parquet(output / PREDICTIONS_FILE, index=False)
@@ -109,7 +107,7 @@ def main(argv: Sequence[str]) -> None:
     with tracked_run() as run:
         log_measured(run, measured["metrics"], verdict["promoted"])
         sweep, no_sweep = find_sweep(run, training)
-        lineage = _lineage(arguments, run)
+        lineage = _lineage(arguments, run, training)
         facts_of_report = Facts(
             measured, verdict, manifest, answered, training, no_training, sweep, no_sweep, lineage, _links(lineage)
         )
@@ -117,9 +115,11 @@ def main(argv: Sequence[str]) -> None:
             costs, missing = sweep_costs(() if sweep is None else sweep.trials, prices)
             missing += ["the sweep is not known"] if sweep is None else []
             facts_of_report = replace(facts_of_report, costs=tuple(costs), no_costs=tuple(missing), prices=prices)
-        log_files(run, *write_report(output, facts_of_report))
-    # Written last: a folder with a verdict is a whole evaluation.
-    write_json(output / VERDICT_FILE, verdict)
+        report = write_report(output, facts_of_report)
+        log_files(run, "report", report.page, report.brief)
+        log_files(run, "figures", *report.figures)
+    # Written last: a folder with a verdict is a whole evaluation. With the reports' digests, now that they are there.
+    write_json(output / VERDICT_FILE, draft_verdict(output, policy, policy_path))
     LOGGER.info("%s: %s", "promoted" if verdict["promoted"] else "not promoted", "; ".join(verdict["reasons"]))
 
 
@@ -142,13 +142,18 @@ def _ask_champion(
             return version, UnusableChampion(str(version), str(error))
 
 
-def _lineage(arguments: EvaluateArguments, run: Run | None) -> dict[str, str]:
-    """Return what names this run; jobs have names where Azure ML's variables give them."""
+def _lineage(arguments: EvaluateArguments, run: Run | None, training: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return what names this run; jobs have names where Azure ML's variables give them.
+
+    Environments are those that train and evaluate saw themselves in: `finetune.environment`.
+    """
     return {
         "commit": arguments.commit,
         "job": os.environ.get("AZUREML_ROOT_RUN_ID", UNRECORDED),
         "step": os.environ.get("AZUREML_RUN_ID", UNRECORDED),
         "MLflow run": NOT_TRACKED if run is None else run.info.run_id,
+        "environment of train, sha256": str((training or {}).get("environment_sha256", NOT_RECORDED)),
+        "environment of evaluate, sha256": environment_sha256(),
     }
 
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from finetune.checkpoints import EMBEDDED_NAME
 from finetune.data.checks.policy import DEFAULT_CHECKS, read_data_checks
 from finetune.data.checks.texts import NO_REPAIR, parse_repairs
+from finetune.data.defaults import AUTO, Asked, settle_source
 from finetune.data.labels import AS_IS
 from finetune.data.prepare import PrepareRequest, prepare
-from finetune.data.sources import HubDataset
+from finetune.data.tokenise import WINDOW_OVERLAP
 from finetune.errors import InputError
 from finetune.stage import parse_arguments, run_stage
+from finetune.tasks import TASKS, task_named
 
-NO_HUB_DATASET = "none"
 NO_COLUMN = "none"
 
 
@@ -34,20 +35,34 @@ class PrepArguments:
         },
     )
     hub_dataset: str = field(
-        default=NO_HUB_DATASET,
-        metadata={"help": "hub id of a data set, used instead of --data; 'none' for --data"},
+        default=AUTO,
+        metadata={
+            "help": "hub id of a data set, used instead of --data; 'none' for --data; 'benchmark' for the one that the "
+            "task is named after; 'auto' for that one where there is no --data"
+        },
     )
-    hub_config: str | None = field(default=None, metadata={"help": "configuration of the hub data set"})
+    hub_config: str | None = field(
+        default=None, metadata={"help": "configuration of the hub data set; default: the task's"}
+    )
     hub_revision: str | None = field(default=None, metadata={"help": "revision of the hub data set; pin it"})
-    task: str = field(
-        default="text-classification", metadata={"help": "text-classification or text-pair-classification"}
+    task: str = field(default="text-classification", metadata={"help": "row of the task table", "choices": list(TASKS)})
+    text_column: str = field(
+        default=AUTO, metadata={"help": "column of the text, or of the question; auto: the task's own name for it"}
     )
-    text_column: str = field(default="text", metadata={"help": "column of the text"})
     text_pair_column: str = field(
-        default="text_pair",
-        metadata={"help": "column of the second text; read by text-pair-classification only"},
+        default=AUTO,
+        metadata={"help": "column of the second text, or of the context, of tasks that have one; auto likewise"},
     )
-    label_column: str = field(default="label", metadata={"help": "column of the label or rating"})
+    label_column: str = field(
+        default=AUTO,
+        metadata={
+            "help": "column of the label; columns of 0 and 1, separated by commas, for multi-label; auto likewise"
+        },
+    )
+    test_splits: str = field(
+        default=AUTO,
+        metadata={"help": "splits of the data that are the test, separated by commas; auto: test, or the task's own"},
+    )
     label_mapping: str = field(
         default=AS_IS,
         metadata={"help": "'as-is', names ('0:different,1:same') or rating thresholds ('<=2:negative,>=4:positive')"},
@@ -58,6 +73,10 @@ class PrepArguments:
     )
     max_length: int | None = field(
         default=None, metadata={"help": "tokens kept of a row; default: what the model takes, at most 512"}
+    )
+    doc_stride: int = field(
+        default=WINDOW_OVERLAP,
+        metadata={"help": "tokens that neighbouring windows of a long context share, at most half of a window"},
     )
     validation_share: float = field(
         default=0.1, metadata={"help": "share of train for validation where the data has no validation split"}
@@ -89,21 +108,30 @@ def main(argv: Sequence[str]) -> None:
     arguments = parse_arguments(PrepArguments, argv, __doc__)
     if not 0 <= arguments.seed < 2**32:
         raise InputError(f"--seed {arguments.seed}: expected 0 to {2**32 - 1}")
-    source: Path | HubDataset
-    if arguments.hub_dataset != NO_HUB_DATASET:
-        source = HubDataset(arguments.hub_dataset, arguments.hub_config, arguments.hub_revision)
-    elif arguments.data is not None:
-        source = Path(arguments.data)
-    else:
-        raise InputError("neither --data nor --hub_dataset is given; expected one of them")
+    task = task_named(arguments.task)
+    found = settle_source(
+        Asked(
+            data=arguments.data,
+            hub_dataset=arguments.hub_dataset,
+            hub_config=arguments.hub_config,
+            hub_revision=arguments.hub_revision,
+            text_column=arguments.text_column,
+            text_pair_column=arguments.text_pair_column,
+            label_column=arguments.label_column,
+            test_splits=arguments.test_splits,
+        ),
+        task,
+    )
     request = PrepareRequest(
-        task=arguments.task,
-        source=source,
-        source_columns={"text": arguments.text_column, "text_pair": arguments.text_pair_column},
-        label_column=arguments.label_column,
+        task=task.name,
+        source=found.source,
+        source_columns=found.columns,
+        label_column=found.label_column,
+        test_splits=found.test_splits,
         label_mapping=arguments.label_mapping,
         checkpoint=arguments.checkpoint,
         max_length=arguments.max_length,
+        doc_stride=arguments.doc_stride,
         validation_share=arguments.validation_share,
         test_share=arguments.test_share,
         seed=arguments.seed,

@@ -10,6 +10,7 @@ Example:
 
 import logging
 import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from finetune.data.manifest import DatasetManifest, read_manifest
+from finetune.evidence import add_evidence, champion_of
 from finetune.files import file_sha256, folder_sha256, read_json
 from finetune.measurement import check_measured
-from finetune.metrics.known import KNOWN_METRICS, LESS_IS_BETTER
 from finetune.policy import read_policy
 from finetune.registration import (
     CHAMPION_TAG,
@@ -32,7 +33,9 @@ from finetune.registration import (
     Registration,
     write_registration,
 )
+from finetune.report.training_record import NOT_RECORDED, read_training_record
 from finetune.stage import parse_arguments, run_stage
+from finetune.tasks import task_named
 from finetune.verdict import METRICS_FILE, VERDICT_FILE, verify_verdict
 from finetune.workspace import ModelVersion, connect
 
@@ -57,8 +60,8 @@ def main(argv: Sequence[str]) -> None:
     arguments = parse_arguments(RegisterArguments, argv, __doc__)
     model, evaluation, output = map(Path, (arguments.model, arguments.evaluation, arguments.registration))
     policy_path = Path(arguments.gate_policy)
-    policy = read_policy(policy_path, KNOWN_METRICS, LESS_IS_BETTER)
     manifest = read_manifest(Path(arguments.dataset))
+    policy = read_policy(policy_path, task_named(manifest.task))
     digest = folder_sha256(model)
     test_sha256 = manifest.splits["test"].sha256
     verdict = verify_verdict(evaluation, digest, test_sha256, policy, policy_path, datetime.now(UTC))
@@ -70,8 +73,17 @@ def main(argv: Sequence[str]) -> None:
         write_registration(output, Registration(False, reasons))
         return
     verdict_sha256 = file_sha256(evaluation / VERDICT_FILE)
-    tags = {**lineage_tags(verdict, metrics, manifest, arguments.commit), VERDICT_DIGEST_TAG: verdict_sha256}
-    version = _register(model, arguments.model_name, tags)
+    training, _ = read_training_record(model)
+    tags = {
+        **lineage_tags(verdict, metrics, manifest, arguments.commit),
+        VERDICT_DIGEST_TAG: verdict_sha256,
+        "environment_sha256": str((training or {}).get("environment_sha256", NOT_RECORDED)),
+    }
+    with tempfile.TemporaryDirectory() as temporary:
+        # Of the model's own name: the client keeps it in the registry.
+        carrying = Path(temporary) / model.resolve().name
+        add_evidence(model, evaluation, policy_path, carrying)
+        version = _register(carrying, arguments.model_name, tags)
     LOGGER.info("registered %s", version)
     champion = None if tags[CHAMPION_TAG] == NO_CHAMPION else tags[CHAMPION_TAG]
     valid_until = verdict["valid_until"]
@@ -83,7 +95,6 @@ def lineage_tags(
     verdict: dict[str, Any], metrics: dict[str, Any], manifest: DatasetManifest, commit: str
 ) -> dict[str, str]:
     """Return the registered model's tags: where it came from and what it was measured at."""
-    champion = verdict["champion"]
     figures = metrics["metrics"]["challenger"]
     return {
         VERDICT_TAG: PROMOTED,
@@ -92,7 +103,7 @@ def lineage_tags(
         "base_checkpoint": manifest.checkpoint,
         "job": os.environ.get("AZUREML_ROOT_RUN_ID") or os.environ.get("AZUREML_RUN_ID") or "unrecorded",
         "commit": commit,
-        CHAMPION_TAG: f"{champion['name']}:{champion['version']}" if champion else NO_CHAMPION,
+        CHAMPION_TAG: champion_of(verdict),
         "policy_sha256": verdict["policy_sha256"],
         VALID_UNTIL_TAG: verdict["valid_until"],
         **{f"{split}_sha256": summary.sha256 for split, summary in manifest.splits.items()},
@@ -101,18 +112,15 @@ def lineage_tags(
 
 
 def _register(model: Path, name: str, tags: dict[str, str]) -> ModelVersion:
-    """Register a model, or return the version that holds it already: a step run again registers nothing twice.
-
-    That version then carries the new verdict's tags, as the registration does.
-    """
+    """Register a model, or return the version that holds it with this verdict: a step run again adds none."""
     from azure.ai.ml.constants import AssetTypes
     from azure.ai.ml.entities import Model
 
     client = connect()
     for known in client.models.list(name=name):
         said = known.tags or {}
-        if all(said.get(tag) == tags[tag] for tag in (MODEL_DIGEST_TAG, VERDICT_TAG)):
-            LOGGER.info("%s:%s holds this model already", known.name, known.version)
+        if all(said.get(tag) == tags[tag] for tag in (MODEL_DIGEST_TAG, VERDICT_TAG, VERDICT_DIGEST_TAG)):
+            LOGGER.info("%s:%s holds this model and verdict already", known.name, known.version)
             if said != tags:
                 known.tags = tags
                 client.models.create_or_update(known)

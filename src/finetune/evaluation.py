@@ -11,16 +11,18 @@ import pandas as pd
 import yaml
 from safetensors import SafetensorError
 
+from finetune.answers import Columns, kind_of
 from finetune.data.manifest import DatasetManifest
 from finetune.errors import InputError
+from finetune.tasks import Problem, task_named
 
 _FAILURES_OF_MODEL_CODE = (
     *(OSError, EOFError, ImportError, SyntaxError, ValueError, TypeError, AttributeError, LookupError),
     *(RuntimeError, ArithmeticError, AssertionError, pickle.UnpicklingError, yaml.YAMLError),
 )
 """A model folder brings its own code, which may be older than this; how it fails is not ours to choose."""
-
-
+_UNNAMED_PROBLEM: Problem = "single_label"
+"""Of models trained before there were others."""
 _TIMED_ROWS = 32
 
 
@@ -28,12 +30,11 @@ _TIMED_ROWS = 32
 class Predictions:
     """One model's answers on the test rows."""
 
-    predicted: np.ndarray
-    """Label ids, shape (n,)."""
-    probabilities: np.ndarray
-    """Shape (n, labels), in the data set's label order."""
-    latency_p95_ms: float
-    """Milliseconds that the model takes for one row, 95th percentile over up to 32 rows, on this machine."""
+    columns: Columns
+    """What predictions.parquet keeps of them."""
+    latency_p95_ms: float | None
+    """Milliseconds that the model takes for one row, 95th percentile over up to 32 rows, on this machine; None without
+    rows."""
 
 
 def check_trained_on(folder: Path, manifest: DatasetManifest) -> None:
@@ -61,7 +62,8 @@ def predict(folder: Path, frame: pd.DataFrame, manifest: DatasetManifest) -> Pre
     Champion and challenger may list the same labels in different orders; probabilities are brought into the data set's.
 
     Raises:
-        InputError: the folder does not load, or its labels or input columns are not the data set's.
+        InputError: the folder does not load, it is for another problem, its labels or input columns are not the data
+            set's, or it answers something else than a model for this problem does.
     """
     import mlflow
 
@@ -69,29 +71,35 @@ def predict(folder: Path, frame: pd.DataFrame, manifest: DatasetManifest) -> Pre
         model = mlflow.pyfunc.load_model(str(folder))
     except (mlflow.MlflowException, SafetensorError, *_FAILURES_OF_MODEL_CODE) as error:
         raise InputError(f"{folder}: does not load as an MLflow model: {error}") from error
+    labels = _check_asked(folder, model, manifest)
+    kind = kind_of(manifest)
+    if frame.empty:  # there is nothing to ask, which the gate says
+        return Predictions(kind.empty(manifest), None)
+    try:
+        texts = frame[list(manifest.text_columns)]
+        columns = kind.read(model.predict(texts), frame, manifest, labels)
+        latency = _latency_p95_ms(model, texts)
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from None
+    except (mlflow.MlflowException, *_FAILURES_OF_MODEL_CODE) as error:
+        raise InputError(f"{folder}: does not answer the test rows: {error!r}") from error
+    return Predictions(columns, latency)
+
+
+def _check_asked(folder: Path, model: Any, manifest: DatasetManifest) -> list[str]:
+    """Check that a model is one for the data set's problem, labels and columns; return its labels in its own order."""
     metadata = model.metadata.metadata or {}
-    labels = metadata.get("labels")
+    problem = task_named(manifest.task).problem
+    if (found := metadata.get("problem", _UNNAMED_PROBLEM)) != problem:
+        raise InputError(f"{folder}: it answers {found}; the data set asks for {problem}")
+    labels = metadata.get("labels") or []
     if not isinstance(labels, list) or sorted(map(str, labels)) != sorted(manifest.labels):
         raise InputError(f"{folder}: its labels are {labels}; the data set's are {list(manifest.labels)}")
     inputs = model.metadata.get_input_schema()
     columns = inputs.input_names() if inputs is not None else []
     if sorted(columns) != sorted(manifest.text_columns):
         raise InputError(f"{folder}: it takes the columns {columns}; the data set has {list(manifest.text_columns)}")
-    try:
-        texts = frame[list(manifest.text_columns)]
-        answer = model.predict(texts)
-        probabilities = np.asarray(answer["probabilities"].tolist(), dtype=np.float64)
-        latency = _latency_p95_ms(model, texts)
-    except (mlflow.MlflowException, *_FAILURES_OF_MODEL_CODE) as error:
-        raise InputError(f"{folder}: does not answer the test rows: {error!r}") from error
-    if probabilities.shape != (len(frame), len(labels)) or not np.isfinite(probabilities).all():
-        raise InputError(f"{folder}: its probabilities are not {len(frame)} × {len(labels)} finite numbers")
-    if (probabilities < 0).any() or not np.allclose(probabilities.sum(axis=1), 1, atol=1e-4):
-        raise InputError(f"{folder}: the probabilities of a row are negative or do not sum to 1")
-    # Exactly 1, as the metrics require of what was rounded on its way.
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    probabilities = probabilities[:, [labels.index(label) for label in manifest.labels]]
-    return Predictions(probabilities.argmax(axis=1), probabilities, latency)
+    return labels
 
 
 def _latency_p95_ms(model: Any, texts: pd.DataFrame) -> float:

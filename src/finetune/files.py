@@ -61,17 +61,21 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def folder_sha256(folder: Path) -> str:
+def folder_sha256(folder: Path, without: str | None = None) -> str:
     """Return a SHA-256 over the relative paths and contents of all files below a folder.
 
     Names and digests are joined in sorted order, so that neither modification times nor the order in which a file
     system lists its entries matter.
 
+    Args:
+        folder: the folder.
+        without: a folder directly in it whose files do not count.
+
     Raises:
         InputError: there is no such folder, or it holds no file.
     """
     digest = hashlib.sha256()
-    files = sorted(_files(folder))
+    files = sorted(_files(folder, without))
     if not files:
         raise InputError(f"{folder}: expected a folder with files in it")
     for relative in files:
@@ -79,12 +83,13 @@ def folder_sha256(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def folder_megabytes(folder: Path) -> float:
-    """Return the size of all files below a folder, in millions of bytes."""
-    return sum((folder / relative).stat().st_size for relative in _files(folder)) / 1e6
+def folder_megabytes(folder: Path, without: str | None = None) -> float:
+    """Return the size of all files below a folder, in millions of bytes; likewise."""
+    return sum((folder / relative).stat().st_size for relative in _files(folder, without)) / 1e6
 
 
-def _files(folder: Path) -> Iterator[str]:
+def _files(folder: Path, without: str | None) -> Iterator[str]:
     for path in folder.rglob("*"):
-        if path.is_file():
-            yield path.relative_to(folder).as_posix()
+        relative = path.relative_to(folder)
+        if path.is_file() and (len(relative.parts) == 1 or relative.parts[0] != without):
+            yield relative.as_posix()

@@ -10,6 +10,11 @@ from dataclasses import dataclass, field
 
 from finetune.policy import GatePolicy
 
+_MOST_NAMED = 8
+"""Of the slices without rows, in a reason."""
+_LARGE = 1e12
+"""Numbers beyond are written with an exponent."""
+
 
 @dataclass(frozen=True)
 class TestRows:
@@ -27,6 +32,8 @@ class TestRows:
     """Rows of the split that were left out because they occur in train."""
     labels_without_rows: tuple[str, ...] = ()
     """The model's labels of which no row was measured."""
+    slices: Mapping[str, int] = field(default_factory=dict)
+    """Rows measured of each part of the split, by the part's name; 0 for a part that lost all of its rows."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,7 @@ class Champion:
     p_value: float
     """Probability of a difference at least as large, were the two models exchangeable; two-sided."""
     slices: Mapping[str, Difference] = field(default_factory=dict)
-    """Accuracy in parts of the test rows, by the part's name."""
+    """In the problem's slice metric, by the name of the part of the test rows."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,11 @@ class Verdict:
 
 
 def decide(
-    challenger: Evidence, champion: Champion | UnusableChampion | NoChampion, rows: TestRows, policy: GatePolicy
+    challenger: Evidence,
+    champion: Champion | UnusableChampion | NoChampion,
+    rows: TestRows,
+    policy: GatePolicy,
+    slice_metric: str,
 ) -> Verdict:
     """Decide whether the challenger takes the champion's place.
 
@@ -122,8 +133,9 @@ def decide(
         champion: the serving model's, measured on the same rows; or why it could not be measured, or why there is none.
         rows: what they were measured on.
         policy: what it takes.
+        slice_metric: what slices are compared by; more is better.
     """
-    checks = [*_limit_checks(challenger, policy), _rows_check(challenger, rows, policy)]
+    checks = [*_limit_checks(challenger, policy), _rows_check(challenger, rows, policy), *_part_checks(rows, policy)]
     if isinstance(champion, NoChampion):
         checks.append(_without_champion(champion, policy))
     elif isinstance(champion, UnusableChampion):
@@ -132,7 +144,7 @@ def decide(
         )
     else:
         checks.append(_comparison(challenger, champion, rows, policy))
-        checks.extend(_slice_checks(champion.slices, policy))
+        checks.extend(_slice_checks(champion.slices, rows, policy, slice_metric))
     return Verdict(tuple(checks))
 
 
@@ -172,6 +184,22 @@ def _rows_check(challenger: Evidence, rows: TestRows, policy: GatePolicy) -> Che
         f"{rows.seen_in_train} of {rows.rows} test rows occur in train{left_out}; "
         f"the policy says {policy.test_rows_seen_in_train}",
     )
+
+
+def _part_checks(rows: TestRows, policy: GatePolicy) -> Iterator[Check]:
+    """Check that the parts which the policy asks for were measured, whatever the challenger is compared with."""
+    for name in policy.required_slices:
+        found = rows.slices.get(name, 0)
+        if not found >= policy.slice_minimum_rows:
+            message = f"slice {name!r} has {found} test rows; the policy requires {policy.slice_minimum_rows}"
+            yield Check(f"slice {name}", False, message)
+    known = {*policy.required_slices, *(f"label: {label}" for label in rows.labels_without_rows)}
+    emptied = [name for name, found in rows.slices.items() if not found and name not in known]
+    if emptied and rows.rows:
+        more = f" and {len(emptied) - _MOST_NAMED} more" if len(emptied) > _MOST_NAMED else ""
+        named = ", ".join(map(repr, emptied[:_MOST_NAMED])) + more
+        reason = f"no test row is left of {named}: not measured there; the policy says {policy.empty_slices}"
+        yield Check("empty slices", policy.empty_slices == "accept", reason)
 
 
 def _without_champion(found: NoChampion, policy: GatePolicy) -> Check:
@@ -222,27 +250,28 @@ def _requirement(champion: Champion, policy: GatePolicy) -> tuple[bool, str]:
     )
 
 
-def _slice_checks(slices: Mapping[str, Difference], policy: GatePolicy) -> Iterator[Check]:
-    for name in policy.required_slices:
-        rows = slices[name].rows if name in slices else 0
-        if rows < policy.slice_minimum_rows:
-            message = f"slice {name!r} has {rows} test rows; the policy requires {policy.slice_minimum_rows}"
+def _slice_checks(slices: Mapping[str, Difference], rows: TestRows, policy: GatePolicy, metric: str) -> Iterator[Check]:
+    measured = {name: found for name, found in rows.slices.items() if found}
+    for name in sorted({*measured, *slices}):
+        compared = slices[name].rows if name in slices else 0
+        if compared != measured.get(name, 0):
+            message = f"slice {name!r}: compared on {compared} rows and measured on {measured.get(name, 0)}"
             yield Check(f"slice {name}", False, message)
     if not slices:
         yield Check("slices", False, "no slice of the test rows was compared")
         return
     judged = {name: part for name, part in slices.items() if part.rows >= policy.slice_minimum_rows}
-    unsound = {name: wrong for name, part in judged.items() if (wrong := _unsound(part, policy, "accuracy"))}
+    unsound = {name: wrong for name, part in judged.items() if (wrong := _unsound(part, policy, metric))}
     for name, wrong in unsound.items():
         yield Check(f"slice {name}", False, f"slice {name!r}: {wrong}")
     worse = [name for name, part in judged.items() if name not in unsound and not part.low >= -policy.slice_margin]
     for name in worse:
         part = judged[name]
-        reason = f"slice {name!r}, {part.rows} rows: accuracy {_quoted(part)}"
+        reason = f"slice {name!r}, {part.rows} rows: {metric} {_quoted(part)}"
         yield Check(f"slice {name}", False, f"{reason}; required: interval above {-policy.slice_margin:+g}")
     if not worse and not unsound:
         lowest = min(judged, key=lambda name: judged[name].low, default=None)
-        found = f"no slice of at least {policy.slice_minimum_rows} rows ({len(judged)}) loses too much accuracy"
+        found = f"no slice of at least {policy.slice_minimum_rows} rows ({len(judged)}) loses too much in {metric}"
         quoted = f"; lowest: {lowest}, {_quoted(judged[lowest])}" if lowest is not None else ""
         yield Check("slices", True, found + quoted)
 
@@ -270,8 +299,14 @@ def _unsound_test(champion: Champion, rows: TestRows) -> str | None:
 
 
 def _quoted(difference: Difference) -> str:
-    interval = f"{difference.confidence * 100:g} % interval {difference.low:+.4f} to {difference.high:+.4f}"
+    bounds = f"{signed(difference.low)} to {signed(difference.high)}"
+    interval = f"{difference.confidence * 100:g} % interval {bounds}"
     return f"{difference.value:+.4f} ({interval})"
+
+
+def signed(value: float) -> str:
+    """Return a number with its sign and four digits; shorter where it only says that nothing is known."""
+    return f"{value:+.4f}" if abs(value) < _LARGE else f"{value:+.0e}"
 
 
 def _figure(evidence: Evidence, metric: str) -> float | None:

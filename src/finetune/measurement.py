@@ -2,24 +2,26 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from finetune.answers import answered_probabilities, choose_test_rows, label_ids, read_test_rows
-from finetune.comparison import Answers, compare, compare_slices, paired_test, slices
+from finetune.answers import Scored, kind_of
+from finetune.answers.slices import slices
+from finetune.answers.test_rows import choose_test_rows, read_test_rows
+from finetune.comparison import Answers, compare, compare_slices, paired_test
 from finetune.data.manifest import DatasetManifest
 from finetune.errors import InputError
 from finetune.files import folder_megabytes, folder_sha256, read_json
 from finetune.gate import Champion, Evidence, NoChampion, TestRows, UnusableChampion
-from finetune.metrics.classification import classification_metrics, majority_class_metrics, per_label_metrics
+from finetune.metrics.known import slice_metric
 from finetune.policy import GatePolicy
-from finetune.verdict import CHALLENGER, CHAMPION, METRICS_FILE, PREDICTIONS_FILE, describe_evidence
+from finetune.tasks import task_named
+from finetune.verdict import BASELINE, CHALLENGER, CHAMPION, METRICS_FILE, PREDICTIONS_FILE, describe_evidence
 from finetune.workspace import ModelVersion
 
 LATENCY, SIZE = "latency_p95_ms", "model_megabytes"
@@ -32,7 +34,8 @@ class ModelFacts:
     """What is known of a model besides its answers."""
 
     sha256: str
-    latency_p95_ms: float
+    latency_p95_ms: float | None
+    """None when there was no row to ask for."""
     megabytes: float
 
 
@@ -48,7 +51,7 @@ def measure(
     """Return the contents of metrics.json.
 
     Args:
-        answered: the measured test rows with the models' answers: see `finetune.answers.predictions_frame`.
+        answered: the measured test rows with the models' answers: see `finetune.answers.test_rows.predictions_frame`.
         rows: what the gate has to know of them.
         manifest: of the data set.
         policy: names the primary metric and the intervals' confidence.
@@ -56,34 +59,60 @@ def measure(
         serving: the champion's version, likewise, or why it could not be measured; or why there is none.
         measured_at: with a time zone.
     """
-    labels, true = manifest.labels, label_ids(answered, manifest.labels)
-    new, old = (answered_probabilities(answered, model, labels) for model in (CHALLENGER, CHAMPION))
+    kind = kind_of(manifest)
+    new, old = (scored_answers(answered, model, manifest) for model in (CHALLENGER, CHAMPION))
     assert new is not None  # noqa: S101 - evaluate always measures it
 
-    def evidence(name: str, facts: ModelFacts, probabilities: np.ndarray) -> Evidence:
-        costs = {LATENCY: facts.latency_p95_ms, SIZE: facts.megabytes}
-        return Evidence(
-            facts.sha256, rows.sha256, {**classification_metrics(labels, true, probabilities), **costs}, name
-        )
+    def evidence(name: str, facts: ModelFacts, scored: Scored) -> Evidence:
+        costs = {SIZE: facts.megabytes}
+        if facts.latency_p95_ms is not None:
+            costs = {LATENCY: facts.latency_p95_ms, **costs}
+        metrics = kind.metrics(scored) if len(scored) else {}
+        return Evidence(facts.sha256, rows.sha256, {**metrics, **costs}, name)
 
     compared: Any = serving
     if not isinstance(serving, NoChampion) and isinstance(serving[1], ModelFacts):
         assert old is not None  # noqa: S101 - its facts and its answers come together
-        answers = Answers(labels, true, new, old)
+        answers = Answers(kind, new, old)
+        parts = slices(answered, manifest)
         compared = (
             serving[0],
             Champion(
                 evidence(str(serving[0]), serving[1], old),
                 compare(policy.primary_metric, answers, policy.confidence),
                 *paired_test(policy.primary_metric, answers),
-                compare_slices(slices(answered, manifest.text_columns), answers, policy.confidence),
+                compare_slices(slice_metric(task_named(manifest.task)), parts, answers, policy.confidence),
             ),
         )
     described = describe_evidence(evidence(CHALLENGER, challenger, new), compared, rows, measured_at)
-    train_counts = list(manifest.splits["train"].labels.values())
-    described["metrics"]["majority_class"] = majority_class_metrics(labels, train_counts, true)
-    by_label = per_label_metrics(labels, true, new.argmax(axis=1))
-    return {"task": manifest.task, "rows": len(answered), **described, "labels": by_label}
+    described["metrics"][BASELINE] = kind.baseline(answered, manifest) if len(answered) else {}
+    return {"task": manifest.task, "rows": len(answered), **described, "labels": kind.per_label(new)}
+
+
+def scored_answers(answered: pd.DataFrame, model: str, manifest: DatasetManifest) -> Scored | None:
+    """Return what is measured of a model's answers; None when there are none.
+
+    Args:
+        answered: contents of predictions.parquet.
+        model: "challenger" or "champion".
+        manifest: of the data set.
+
+    Raises:
+        InputError: they are no answers to the task's problem.
+    """
+    if model not in answered.columns:
+        return None
+    return kind_of(manifest).scored(answered, model, manifest)
+
+
+def why_not_compared(answered: pd.DataFrame, manifest: DatasetManifest, metric: str) -> str | None:
+    """Say why challenger and champion cannot be compared by a metric; None when they can."""
+    kind = kind_of(manifest)
+    for model in (CHALLENGER, CHAMPION):
+        scored = scored_answers(answered, model, manifest)
+        if scored is None or not len(scored) or not math.isfinite(kind.metric(metric, scored)):
+            return f"{metric} is not defined on these test rows, of the {model}'s answers"
+    return None
 
 
 def check_measured(evaluation: Path, dataset: Path, manifest: DatasetManifest, model: Path, policy: GatePolicy) -> None:
@@ -92,17 +121,20 @@ def check_measured(evaluation: Path, dataset: Path, manifest: DatasetManifest, m
     What answers cannot tell is taken as written: latencies, when it was measured, the champion's digest and size.
 
     Raises:
-        InputError: the answers are not to the data set's test rows, are no probabilities, or other figures follow from
-            them.
+        InputError: the answers are not to the data set's test rows, are no answers to its problem, or other figures
+            follow from them.
     """
     path = evaluation / METRICS_FILE
     written = read_json(path, "the metrics that evaluate writes")
     split = read_test_rows(dataset, manifest)
-    test_sha256 = manifest.splits["test"].sha256
-    asked, rows = choose_test_rows(split, test_sha256, manifest.labels, policy.test_rows_seen_in_train == "subtract")
-    answered = _read_answers(evaluation / PREDICTIONS_FILE, asked, manifest.labels)
+    asked, rows = choose_test_rows(split, manifest, policy.test_rows_seen_in_train == "subtract")
+    answered = _read_answers(evaluation / PREDICTIONS_FILE, asked, manifest)
     try:
-        latencies = {name: written["metrics"][name][LATENCY] for name in (CHALLENGER, CHAMPION) if name in answered}
+        latencies = {
+            name: None if answered.empty else written["metrics"][name][LATENCY]
+            for name in (CHALLENGER, CHAMPION)
+            if name in answered
+        }
         challenger = ModelFacts(folder_sha256(model), latencies[CHALLENGER], folder_megabytes(model))
         serving = _serving(written, latencies)
         measured_at = datetime.fromisoformat(written["measured_at"])
@@ -115,7 +147,7 @@ def check_measured(evaluation: Path, dataset: Path, manifest: DatasetManifest, m
 
 
 def _serving(
-    written: dict[str, Any], latencies: dict[str, float]
+    written: dict[str, Any], latencies: dict[str, float | None]
 ) -> tuple[ModelVersion, ModelFacts | UnusableChampion] | NoChampion:
     described = written["champion"]
     if described is None:
@@ -127,7 +159,7 @@ def _serving(
     return version, facts
 
 
-def _read_answers(path: Path, asked: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+def _read_answers(path: Path, asked: pd.DataFrame, manifest: DatasetManifest) -> pd.DataFrame:
     try:
         answered = pd.read_parquet(path)
     except (OSError, ValueError) as error:
@@ -135,27 +167,13 @@ def _read_answers(path: Path, asked: pd.DataFrame, labels: Sequence[str]) -> pd.
     columns = list(asked.columns)
     if list(answered.columns[: len(columns)]) != columns or not answered[columns].equals(asked.reset_index(drop=True)):
         raise InputError(f"{path}: its rows are not the test rows that the policy has measured")
-    for model in (CHALLENGER, CHAMPION):
-        try:
-            probabilities = answered_probabilities(answered, model, labels)
-        except (KeyError, ValueError) as error:
-            raise InputError(f"{path}: no probabilities of the {model}: {error}") from None
-        if probabilities is None and model == CHALLENGER:
-            raise InputError(f"{path}: holds no answers of the {model}")
-        if probabilities is not None:
-            _check_probabilities(path, model, probabilities, answered, labels)
+    try:
+        given = {model: scored_answers(answered, model, manifest) for model in (CHALLENGER, CHAMPION)}
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    if given[CHALLENGER] is None:
+        raise InputError(f"{path}: holds no answers of the {CHALLENGER}")
     return answered
-
-
-def _check_probabilities(
-    path: Path, model: str, probabilities: np.ndarray, answered: pd.DataFrame, labels: Sequence[str]
-) -> None:
-    sums = probabilities.sum(axis=1)
-    if not np.isfinite(probabilities).all() or (probabilities < 0).any() or not np.allclose(sums, 1, atol=_TOLERANCE):
-        raise InputError(f"{path}: the {model}'s probabilities of a row are negative or do not sum to 1")
-    best = np.asarray(labels, dtype=object)[probabilities.argmax(axis=1)]
-    if not (best == answered[model].to_numpy()).all():
-        raise InputError(f"{path}: the {model}'s answers are not its most probable labels")
 
 
 def differences(found: Any, expected: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:

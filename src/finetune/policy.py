@@ -1,7 +1,7 @@
 """gate.yml: what it takes to be promoted."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -9,9 +9,13 @@ from typing import Any, Literal, get_args
 import yaml
 
 from finetune.errors import InputError
+from finetune.metrics.known import LESS_IS_BETTER, UNBOUNDED, slice_metric
+from finetune.metrics.known import known_metrics as metrics_of
+from finetune.tasks import Task
 
 Required = Literal["superior", "non_inferior"]
 SeenInTrain = Literal["reject", "subtract", "accept"]
+EmptySlices = Literal["reject", "accept"]
 WithoutChampion = Literal["promote", "reject"]
 
 
@@ -34,11 +38,14 @@ class GatePolicy:
     confidence: float
     """Of the intervals, between 0.5 and 1; 0.95 leaves 2.5 % on either side."""
     slice_margin: float
-    """The loss of accuracy against the champion that is accepted in a slice of the test rows; above 0."""
+    """The loss against the champion that is accepted in a slice of the test rows, in the problem's slice metric; above
+    0."""
     slice_minimum_rows: int
     """Slices with fewer rows are reported and not judged."""
     required_slices: tuple[str, ...]
     """Slices that have to be there with enough rows, such as "label: billing"."""
+    empty_slices: EmptySlices
+    """What happens when a slice of the test split has no row left to measure, and is not among the required ones."""
     test_rows_seen_in_train: SeenInTrain
     """What happens with test rows whose texts occur in train, to the letter or but for case and punctuation."""
     valid_days: float
@@ -47,17 +54,18 @@ class GatePolicy:
     """What happens when no model serves yet and the challenger passes the limits."""
 
 
-def read_policy(path: Path, known_metrics: Sequence[str], lower_is_better: Collection[str]) -> GatePolicy:
+def read_policy(path: Path, task: Task) -> GatePolicy:
     """Read gate.yml.
 
     Args:
         path: the file.
-        known_metrics: the metrics that evaluate measures; a policy may name no other.
-        lower_is_better: those of them that cannot be the primary metric, because a gain in them is a loss.
+        task: whose metrics it may name.
 
     Raises:
-        InputError: the file is missing or broken, has an unknown key or metric, or a value of the wrong kind.
+        InputError: the file is missing or broken, has an unknown key, a metric that the task's problem does not have, a
+            primary metric of which less is better, or a value of the wrong kind.
     """
+    known_metrics, lower_is_better = metrics_of(task), LESS_IS_BETTER
     try:
         value = _load(path, path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -76,15 +84,17 @@ def read_policy(path: Path, known_metrics: Sequence[str], lower_is_better: Colle
         slice_margin=_positive(path, "slice_margin", value["slice_margin"]),
         slice_minimum_rows=_count(path, "slice_minimum_rows", value["slice_minimum_rows"]),
         required_slices=_texts(path, "required_slices", value["required_slices"]),
+        empty_slices=_choice(path, "empty_slices", value["empty_slices"], get_args(EmptySlices)),
         test_rows_seen_in_train=_choice(
             path, "test_rows_seen_in_train", value["test_rows_seen_in_train"], get_args(SeenInTrain)
         ),
         valid_days=_positive(path, "valid_days", value["valid_days"]),
         without_champion=_choice(path, "without_champion", value["without_champion"], get_args(WithoutChampion)),
     )
+    known = ", ".join(known_metrics)
     for metric in (policy.primary_metric, *policy.minimum, *policy.maximum):
         if metric not in known_metrics:
-            raise InputError(f"{path}: unknown metric {metric!r}; expected one of {', '.join(known_metrics)}")
+            raise InputError(f"{path}: unknown metric {metric!r} of {task.name}; expected one of {known}")
     if policy.primary_metric in lower_is_better:
         raise InputError(
             f"{path}: primary_metric {policy.primary_metric!r}: less of it is better; expected one with more"
@@ -97,7 +107,7 @@ def read_policy(path: Path, known_metrics: Sequence[str], lower_is_better: Colle
     ):
         if wrong and metrics:
             raise InputError(f"{path}: {key} {wrong[0]}: it would stop good models and let bad ones pass")
-    if policy.margin >= 1 or policy.slice_margin >= 1:
+    if policy.margin >= 1 or (policy.slice_margin >= 1 and slice_metric(task) not in UNBOUNDED):
         raise InputError(f"{path}: a margin of 1 or more accepts any loss")
     if not policy.minimum and not policy.maximum:
         raise InputError(f"{path}: neither minimum nor maximum holds a limit; a first model would pass unseen")

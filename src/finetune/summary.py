@@ -17,13 +17,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from finetune.answers import KINDS
 from finetune.data.manifest import LABEL
 from finetune.errors import InputError
 from finetune.files import read_json
 from finetune.report import REPORT_PAGE
 from finetune.stage import run_stage
+from finetune.tasks import task_named
 from finetune.training.contents import TRAINING_RECORD
-from finetune.verdict import PREDICTIONS_FILE
+from finetune.verdict import BASELINE, CHALLENGER, CHAMPION, PREDICTIONS_FILE
 from finetune.workspace import connect, serving_model
 
 if TYPE_CHECKING:
@@ -65,12 +67,17 @@ def main(argv: "Sequence[str]") -> None:
 def metrics_table(metrics: Mapping[str, Any]) -> Table:
     """Return a table with a column per measured model and a row per metric."""
     measured = metrics["metrics"]
-    models = [name for name in ("challenger", "champion", "majority_class") if name in measured]
+    names = {
+        CHALLENGER: CHALLENGER,
+        CHAMPION: CHAMPION,
+        BASELINE: KINDS[task_named(metrics["task"]).problem].baseline_name,
+    }
+    models = [name for name in names if name in measured]
     table = Table(title=f"Test split, {metrics['rows']} rows", title_justify="left", title_style="bold")
     table.add_column("metric")
     for name in models:
-        table.add_column(name.replace("_", " "), justify="right")
-    for metric in measured["challenger"]:
+        table.add_column(names[name], justify="right")
+    for metric in measured[CHALLENGER]:
         cells = [f"{measured[name][metric]:.4f}" if metric in measured[name] else "–" for name in models]
         table.add_row(metric, *cells)
     return table

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import operator
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
@@ -12,14 +13,21 @@ import finetune
 from finetune.errors import InputError
 from finetune.files import file_sha256, read_json
 from finetune.gate import Champion, Difference, Evidence, NoChampion, TestRows, UnusableChampion, Verdict, decide
+from finetune.metrics.known import slice_metric
 from finetune.policy import GatePolicy
+from finetune.report import REPORT_BRIEF, REPORT_PAGE
+from finetune.tasks import task_named
 from finetune.workspace import ModelVersion
 
 METRICS_FILE = "metrics.json"
 VERDICT_FILE = "verdict.json"
 PREDICTIONS_FILE = "predictions.parquet"
+REPORTS = (REPORT_PAGE, REPORT_BRIEF)
+"""What a reviewer reads: bound to the verdict by their digests."""
 CHALLENGER = "challenger"
 CHAMPION = "champion"
+BASELINE = "baseline"
+"""Answers that look at no text: see `finetune.answers.AnswerKind.baseline`."""
 
 Serving = tuple[ModelVersion, Champion | UnusableChampion]
 
@@ -56,11 +64,16 @@ def draft_verdict(evaluation: Path, policy: GatePolicy, policy_path: Path) -> di
         policy_path: gate.yml.
 
     Returns:
-        The contents of verdict.json, to be written last: a folder with a verdict is a whole evaluation.
+        The contents of verdict.json, to be written last: a folder with a verdict is a whole evaluation. The digests of
+        report.html and report.md, where they are there already, are among them.
 
     Raises:
         InputError: metrics.json does not hold what the gate decides by.
     """
+    return _draft(evaluation, policy, _digests(evaluation, policy_path))
+
+
+def _draft(evaluation: Path, policy: GatePolicy, digests: Mapping[str, Any]) -> dict[str, Any]:
     metrics = read_json(evaluation / METRICS_FILE, "the metrics that evaluate writes")
     verdict = _decide(evaluation / METRICS_FILE, metrics, policy)
     decided_at = _time(evaluation / METRICS_FILE, "measured_at", metrics.get("measured_at"))
@@ -70,7 +83,7 @@ def draft_verdict(evaluation: Path, policy: GatePolicy, policy_path: Path) -> di
         "valid_until": (decided_at + timedelta(days=policy.valid_days)).isoformat(timespec="seconds"),
         "model_sha256": metrics["model_sha256"],
         "test_sha256": metrics["test_rows"]["sha256"],
-        **_digests(evaluation, policy_path),
+        **digests,
         "policy": asdict(policy),
         "champion": metrics["champion"],
         "comparison": metrics["comparison"],
@@ -86,14 +99,42 @@ def verify_verdict(
         The contents of verdict.json.
 
     Raises:
-        InputError: it is about another model, other test rows, other metrics or another policy, was decided by other
-            code, is too old, or the gate comes to another answer: it was edited, or written by a gate with a fault.
+        InputError: it is about another model, other test rows, other metrics, reports or another policy, was
+            decided by other code, is too old, or the gate comes to another answer: it was edited, or written by a gate
+            with a fault.
     """
+    for name in REPORTS:
+        if not (evaluation / name).is_file():
+            raise InputError(f"{evaluation / name}: no such file; expected the report that evaluate writes")
+    about = {"model_sha256": model_sha256, "test_sha256": test_sha256}
+    return _verify(evaluation, about, policy, _digests(evaluation, policy_path), now)
+
+
+def verify_kept_verdict(
+    evidence: Path, model_sha256: str, policy: GatePolicy, policy_path: Path, now: datetime
+) -> dict[str, Any]:
+    """Do the same where only verdict.json, metrics.json and gate.yml were kept, as beside a registered model.
+
+    What register has verified and is not here any more is taken as written: digests of test rows, answers, reports, and
+    of the code, which may be newer here and has to come to the same answer.
+
+    Raises:
+        InputError: as `verify_verdict`.
+    """
+    written = read_json(evidence / VERDICT_FILE, "the verdict that evaluate writes")
+    stated = {name: written.get(name) for name in ("predictions_sha256", "reports_sha256", "code_sha256")}
+    digests = {**_kept_digests(evidence, policy_path), **stated}
+    about = {"model_sha256": model_sha256, "test_sha256": written.get("test_sha256")}
+    return _verify(evidence, about, policy, digests, now)
+
+
+def _verify(
+    evaluation: Path, about: Mapping[str, Any], policy: GatePolicy, digests: Mapping[str, Any], now: datetime
+) -> dict[str, Any]:
     path = evaluation / VERDICT_FILE
     written = read_json(path, "the verdict that evaluate writes")
     metrics = read_json(evaluation / METRICS_FILE, "the metrics that evaluate writes")
-    about = {"model_sha256": model_sha256, "test_sha256": test_sha256}
-    for name, expected in {**about, **_digests(evaluation, policy_path)}.items():
+    for name, expected in {**about, **digests}.items():
         if written.get(name) != expected:
             raise InputError(f"{path}: its {name} is {written.get(name)}; expected {expected}")
     verdict = _decide(evaluation / METRICS_FILE, metrics, policy)
@@ -105,7 +146,7 @@ def verify_verdict(
     if found != answer:
         raise InputError(f"{path}: says {found}; the gate comes to {answer}")
     # As JSON has it: tuples become lists.
-    expected = json.loads(json.dumps(draft_verdict(evaluation, policy, policy_path)))
+    expected = json.loads(json.dumps(_draft(evaluation, policy, digests)))
     differing = sorted(key for key in {*expected, *written} if written.get(key) != expected.get(key))
     if differing or written.keys() != expected.keys():
         raise InputError(f"{path}: {', '.join(differing)}: not as the gate writes it; it was edited")
@@ -149,13 +190,18 @@ def _answer(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _digests(evaluation: Path, policy_path: Path) -> dict[str, str]:
+def _digests(evaluation: Path, policy_path: Path) -> dict[str, Any]:
+    reports = {name: file_sha256(evaluation / name) for name in REPORTS if (evaluation / name).is_file()}
     return {
-        "metrics_sha256": file_sha256(evaluation / METRICS_FILE),
+        **_kept_digests(evaluation, policy_path),
         "predictions_sha256": file_sha256(evaluation / PREDICTIONS_FILE),
-        "policy_sha256": file_sha256(policy_path),
+        "reports_sha256": reports,
         "code_sha256": code_sha256(),
     }
+
+
+def _kept_digests(folder: Path, policy_path: Path) -> dict[str, str]:
+    return {"metrics_sha256": file_sha256(folder / METRICS_FILE), "policy_sha256": file_sha256(policy_path)}
 
 
 def code_sha256() -> str:
@@ -171,13 +217,15 @@ def _decide(path: Path, metrics: Mapping[str, Any], policy: GatePolicy) -> Verdi
     """Decide by the contents of metrics.json."""
     try:
         rows = TestRows(**metrics["test_rows"])
-        rows = replace(rows, labels_without_rows=tuple(rows.labels_without_rows))
+        slices = {name: operator.index(found) for name, found in dict(rows.slices).items()}
+        rows = replace(rows, labels_without_rows=tuple(rows.labels_without_rows), slices=slices)
         measured = metrics["metrics"]
         challenger = Evidence(metrics["model_sha256"], rows.sha256, dict(measured[CHALLENGER]), CHALLENGER)
         champion = _read_champion(path, metrics, rows)
+        task = task_named(metrics["task"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: {error!r}; expected the metrics that evaluate writes") from None
-    return decide(challenger, champion, rows, policy)
+    return decide(challenger, champion, rows, policy, slice_metric(task))
 
 
 def _read_champion(path: Path, metrics: Mapping[str, Any], rows: TestRows) -> Champion | UnusableChampion | NoChampion:

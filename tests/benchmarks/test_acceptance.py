@@ -26,7 +26,7 @@ def outcome(acceptance, accuracy: float | None):
         60.0,
         {
             "rows": 1725,
-            "metrics": {"challenger": figures, "majority_class": {"accuracy": 0.665}},
+            "metrics": {"challenger": figures, "baseline": {"accuracy": 0.665}},
             "labels": [{"label": "equivalent", "f1": 0.86}],
         },
         {"arguments": {"learning_rate": 1e-4, "num_train_epochs": 3.0, "per_device_train_batch_size": 16}},

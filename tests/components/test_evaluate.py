@@ -3,12 +3,14 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
 import yaml
 from support import load_component, track_in
 
+from finetune.environment import environment_sha256
 from finetune.errors import InputError
 from finetune.files import folder_sha256
 from finetune.workspace import ModelVersion
@@ -24,6 +26,7 @@ POLICY = {
     "slice_margin": 0.1,
     "slice_minimum_rows": 4,
     "required_slices": [],
+    "empty_slices": "reject",
     "test_rows_seen_in_train": "subtract",
     "valid_days": 14,
     "without_champion": "promote",
@@ -85,7 +88,7 @@ def test_the_first_model_is_measured_and_promoted(run, trained_model: Path) -> N
     out = run()
     metrics, verdict = read(out, "metrics.json"), read(out, "verdict.json")
     assert metrics["metrics"]["challenger"]["accuracy"] > 0.9
-    assert metrics["metrics"]["majority_class"]["mcc"] == 0
+    assert metrics["metrics"]["baseline"]["mcc"] == 0
     assert "champion" not in metrics["metrics"]
     assert verdict["promoted"] is True
     assert verdict["model_sha256"] == folder_sha256(trained_model)
@@ -130,7 +133,7 @@ def test_a_champion_that_does_not_load_stops_the_promotion(run, trained_model: P
 
 def test_a_champion_that_answers_something_else_stops_the_promotion(run, trained_model: Path, tmp_path: Path) -> None:
     odd = shutil.copytree(trained_model, tmp_path / "odd")
-    script = odd / "sequence_classifier.py"
+    script = odd / "sequence_model.py"
     script.write_text(script.read_text().replace('"probabilities": probabilities.tolist(),', ""))
     verdict = read(run(champion=odd, serving=True), "verdict.json")
     assert verdict["promoted"] is False
@@ -167,10 +170,20 @@ def test_the_report_is_in_the_folder_and_among_the_runs_artefacts(run, trained_m
         assert f"{value:.4f}" in page
     assert read(trained_model, "training.json")["precision"]["reason"] in page
     assert "Left out, with the loss curves: no trial is known" in page
+    assert page.count(environment_sha256()) == 2, "train and evaluate ran in this environment"
     assert (out / "report.md").read_text().startswith("## ✅ Promoted")
     (tracked,) = mlflow.search_runs(output_format="list")
     names = [file.path for file in mlflow.artifacts.list_artifacts(run_id=tracked.info.run_id, artifact_path="report")]
     assert sorted(names) == ["report/report.html", "report/report.md"]
+    drawn = mlflow.artifacts.list_artifacts(run_id=tracked.info.run_id, artifact_path="figures")
+    assert {"confusion-challenger", "confusion-champion", "roc", "precision-recall", "reliability", "slices"} <= {
+        Path(file.path).stem for file in drawn
+    }
+    assert len(drawn) == page.count("<svg ")
+    for file in drawn:
+        svg = ElementTree.fromstring((out / file.path).read_text())  # noqa: S314 - made here
+        assert svg.tag == "{http://www.w3.org/2000/svg}svg"
+        assert len(list(svg.iter("{http://www.w3.org/2000/svg}path"))) > 3
 
 
 def test_nothing_is_taken_for_a_whole_evaluation_without_its_report(
@@ -228,6 +241,36 @@ def test_a_label_that_loses_all_its_rows_ends_with_a_verdict(run, message_datase
     assert verdict["promoted"] is False
     assert "no test row is left of the labels billing" in verdict["reasons"][0]
     assert "billing" in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize("serving", [False, True])
+def test_a_split_that_loses_all_its_rows_ends_with_a_verdict(
+    run, message_dataset: Path, trained_model: Path, tmp_path: Path, serving: bool
+) -> None:
+    dataset = shutil.copytree(message_dataset, tmp_path / "leaky")
+    rows = pd.read_parquet(dataset / "test.parquet").assign(seen_in_train="exact")
+    rows.to_parquet(dataset / "test.parquet", index=False)
+    manifest = read(dataset, "dataset.json")
+    manifest["splits"]["test"]["seen_in_train"] = len(rows)
+    (dataset / "dataset.json").write_text(json.dumps(manifest))
+    out = run(dataset=dataset, champion=trained_model, serving=serving)
+    metrics, verdict = read(out, "metrics.json"), read(out, "verdict.json")
+    assert metrics["rows"] == 0
+    assert set(metrics["metrics"]["challenger"]) == {"model_megabytes"}
+    assert verdict["promoted"] is False
+    assert "no test row is left to measure on" in verdict["reasons"]
+    assert ("the champion messages:7 could not be measured" in " ".join(verdict["reasons"])) is serving
+    assert "no test row is left to measure on" in (out / "report.html").read_text()
+    assert "no test row is left to measure on" in (out / "report.md").read_text()
+    # register comes to the same, and registers nothing.
+    load_component("register").main(
+        [
+            *("--model", str(trained_model), "--evaluation", str(out), "--dataset", str(dataset)),
+            *("--gate_policy", str(tmp_path / "gate.yml"), "--model_name", "messages"),
+            *("--registration", str(tmp_path / "registration.json")),
+        ]
+    )
+    assert read(tmp_path, "registration.json")["registered"] is False
 
 
 def test_jobs_are_linked_and_costs_are_asked_of_the_table(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

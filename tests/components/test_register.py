@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,15 +13,18 @@ import yaml
 from azure.ai.ml.entities import Model
 from support import GATE_POLICY, load_component
 
-from finetune.answers import choose_test_rows, label_ids, predictions_frame, read_test_rows
+from finetune.answers.single_label import columns_of, label_ids
+from finetune.answers.test_rows import choose_test_rows, predictions_frame, read_test_rows
 from finetune.data.manifest import read_manifest
+from finetune.environment import environment_sha256
 from finetune.errors import InputError
+from finetune.evidence import model_megabytes, model_sha256, verify_evidence
 from finetune.files import file_sha256, folder_megabytes, folder_sha256, write_json
 from finetune.measurement import ModelFacts, measure
-from finetune.metrics.known import KNOWN_METRICS, LESS_IS_BETTER
 from finetune.policy import read_policy
 from finetune.registration import read_registration
-from finetune.verdict import METRICS_FILE, PREDICTIONS_FILE, VERDICT_FILE, draft_verdict
+from finetune.tasks import task_named
+from finetune.verdict import METRICS_FILE, PREDICTIONS_FILE, REPORTS, VERDICT_FILE, draft_verdict
 from finetune.workspace import ModelVersion
 
 CHAMPION = ModelVersion("messages", "2")
@@ -45,7 +49,9 @@ class Stage:
     def create(self, model: Any) -> SimpleNamespace:
         if not isinstance(model, Model):  # a version that is known gets other tags
             return model
-        self.registry.append(SimpleNamespace(name=model.name, version=len(self.registry) + 3, tags=model.tags))
+        version = len(self.registry) + 3
+        content = shutil.copytree(model.path, self.folder / f"version-{version}" / Path(model.path).name)
+        self.registry.append(SimpleNamespace(name=model.name, version=version, tags=model.tags, content=content))
         return self.registry[-1]
 
     def list(self, name: str) -> list[Any]:
@@ -53,9 +59,9 @@ class Stage:
 
     def evaluate(self, right: int = 12, champion_right: int = 4, decided_at: datetime | None = None) -> None:
         """Write what evaluate writes of models that answer so many of the 12 test rows rightly."""
-        manifest, policy = read_manifest(self.dataset), read_policy(self.policy_path, KNOWN_METRICS, LESS_IS_BETTER)
+        manifest, policy = read_manifest(self.dataset), read_policy(self.policy_path, task_named("text-classification"))
         frame = read_test_rows(self.dataset, manifest)
-        frame, rows = choose_test_rows(frame, self.test_sha256, manifest.labels, subtract=True)
+        frame, rows = choose_test_rows(frame, manifest, subtract=True)
         true = label_ids(frame, manifest.labels)
 
         def answers(right: int) -> np.ndarray:
@@ -64,19 +70,21 @@ class Stage:
             probabilities[np.arange(len(true)), given] = 0.8
             return probabilities
 
-        answered = predictions_frame(
-            frame, manifest.labels, {"challenger": answers(right), "champion": answers(champion_right)}
-        )
+        given = {"challenger": answers(right), "champion": answers(champion_right)}
+        columns = {model: columns_of(probabilities, manifest.labels) for model, probabilities in given.items()}
+        answered = predictions_frame(frame, columns)
         challenger = ModelFacts(folder_sha256(self.model), 5.0, folder_megabytes(self.model))
         serving = (CHAMPION, ModelFacts("c" * 64, 5.0, 1.0))
         measured = measure(answered, rows, manifest, policy, challenger, serving, decided_at or datetime.now(UTC))
         write_json(self.evaluation / METRICS_FILE, measured)
         answered.to_parquet(self.evaluation / PREDICTIONS_FILE, index=False)
+        for name in REPORTS:
+            (self.evaluation / name).write_text("a report")
         self.decide()
 
     def decide(self) -> None:
         """Let the gate decide by what is in the folder."""
-        policy = read_policy(self.policy_path, KNOWN_METRICS, LESS_IS_BETTER)
+        policy = read_policy(self.policy_path, task_named("text-classification"))
         verdict = draft_verdict(self.evaluation, policy, self.policy_path)
         write_json(self.evaluation / VERDICT_FILE, verdict)
 
@@ -105,6 +113,7 @@ def test_a_promoted_model_is_registered_with_its_lineage(stage: Stage) -> None:
     tags = model.tags
     assert tags["job"] == "job-1"
     assert tags["commit"] == "abc"
+    assert tags["environment_sha256"] == environment_sha256()
     assert tags["champion"] == "messages:2"
     assert tags["test_accuracy"] == "1.000000"
     assert tags["model_sha256"] == registration.model_sha256 == folder_sha256(stage.model)
@@ -123,11 +132,27 @@ def test_the_same_model_is_registered_once(stage: Stage) -> None:
     assert len(stage.registry) == 1
     stage.evaluate(decided_at=datetime.now(UTC) - timedelta(days=1))
     again = stage.run()
-    assert again.model == first.model
+    assert again.model != first.model, "a version carries its verdict, and another verdict is another version"
     assert again.verdict_sha256 != first.verdict_sha256
-    assert stage.registry[0].tags["verdict_sha256"] == again.verdict_sha256
-    stage.registry[0].tags = {**stage.registry[0].tags, "model_sha256": "another"}
-    assert stage.run().model != first.model
+    assert [model.tags["verdict_sha256"] for model in stage.registry] == [first.verdict_sha256, again.verdict_sha256]
+    stage.registry[1].tags = {**stage.registry[1].tags, "model_sha256": "another"}
+    assert stage.run().model not in (first.model, again.model)
+
+
+def test_a_version_carries_its_verdict_and_is_the_same_model(stage: Stage) -> None:
+    stage.evaluate()
+    registration = stage.run()
+    (model,) = stage.registry
+    assert model.content.name == stage.model.name
+    assert model_sha256(model.content) == folder_sha256(stage.model) != folder_sha256(model.content)
+    assert model_megabytes(model.content) == folder_megabytes(stage.model)
+    assert sorted(path.name for path in (model.content / "evidence").iterdir()) == [
+        *("gate.yml", "metrics.json", "verdict.json")
+    ]
+    verdict = verify_evidence(registration.model, model.content, model.tags, datetime.now(UTC))
+    assert verdict["promoted"] is True
+    for row in pd.read_parquet(stage.evaluation / PREDICTIONS_FILE)["text"]:
+        assert row not in (model.content / "evidence" / "metrics.json").read_text()
 
 
 @pytest.mark.parametrize(("right", "champion_right"), [(6, 4), (10, 10), (10, 12)])
@@ -172,6 +197,8 @@ def edit_metrics(stage: Stage, edit: Callable[[dict[str, Any]], object]) -> None
         (lambda m: m["comparison"]["difference"].update(low=0.3), r"comparison\.difference\.low is 0\.3"),
         (lambda m: m["comparison"]["slices"].pop("length: long"), r"comparison\.slices\.length: long is missing"),
         (lambda m: m["test_rows"].update(rows=11), r"test_rows\.rows is 11"),
+        (lambda m: m["test_rows"]["slices"].update({"label: billing": 99}), r"test_rows\.slices\.label: billing is 99"),
+        (lambda m: m["test_rows"].pop("slices"), r"test_rows\.slices is missing"),
         (lambda m: m["test_rows"].update(seen_in_train=1), r"test_rows\.seen_in_train is 1"),
         (lambda m: m["test_rows"].update(subtracted=2), r"test_rows\.subtracted is 2"),
         (lambda m: m["labels"][0].update(f1=0.99), r"labels\[0\]\.f1 is 0\.99"),

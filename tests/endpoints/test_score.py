@@ -2,6 +2,7 @@ import importlib.util
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 SCORE = Path(__file__).parents[2] / "endpoints" / "text-classifier" / "score.py"
@@ -70,12 +71,39 @@ def test_unusual_texts_are_answered(ready) -> None:
         ('{"input_data": {"columns": ["body"], "data": [["a"]]}}', "expected exactly the columns text"),
         (json.dumps({"input_data": ["x" * 100_001]}), "text has 100001 characters"),
         (json.dumps({"input_data": ["x"] * 1001}), "found 1001 rows"),
+        ('{"input_data": ["a \\ud800"]}', "row 1: text holds half a character"),
+        ("[" * 100_000, "nested too deeply"),
+        ("1" * 5_000, "the body is not JSON"),
     ],
 )
 def test_a_bad_request_is_status_400_with_the_reason(ready, body: str | bytes, message: str) -> None:
     answer = ready.run(body)
     assert answer.status_code == 400
     assert message in answer.get_json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("row", "answer"),
+    [
+        ({"value": np.float64(3.5)}, {"value": 3.5}),
+        (
+            {"labels": np.array(["a"], dtype=object), "probabilities": np.array([0.9, 0.1])},
+            {"labels": ["a"], "probabilities": {"a": 0.9, "b": 0.1}},
+        ),
+        (
+            {
+                "tags": ["B-PER"],
+                "entities": [{"label": "PER", "start": np.int64(0), "end": 4, "score": np.float32(0.5)}],
+            },
+            {"tags": ["B-PER"], "entities": [{"label": "PER", "start": 0, "end": 4, "score": 0.5}]},
+        ),
+        ({"answer": "on Monday", "start": np.int64(3)}, {"answer": "on Monday", "start": 3}),
+    ],
+)
+def test_answers_of_every_kind_become_plain_json(score, row: dict, answer: dict) -> None:
+    found = score.served(row, ["a", "b"])
+    assert found == answer
+    assert json.loads(json.dumps(found)) == answer
 
 
 def test_pairs_need_both_columns(score) -> None:

@@ -1,12 +1,11 @@
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
-from finetune.answers import label_ids, predictions_frame, read_test_rows
+from finetune.answers.test_rows import predictions_frame, read_test_rows
 from finetune.data.manifest import read_manifest
 from finetune.errors import InputError
 from finetune.evaluation import predict
@@ -16,10 +15,9 @@ def test_a_trained_model_knows_the_test_rows(message_dataset: Path, trained_mode
     manifest = read_manifest(message_dataset)
     rows = read_test_rows(message_dataset, manifest)
     predictions = predict(trained_model, rows, manifest)
-    assert predictions.probabilities.shape == (len(rows), 3)
     assert 0 < predictions.latency_p95_ms < 60_000
-    assert (predictions.predicted == label_ids(rows, manifest.labels)).mean() > 0.9
-    frame = predictions_frame(rows, manifest.labels, {"challenger": predictions.probabilities})
+    assert (predictions.columns[""] == rows["label"]).mean() > 0.9
+    frame = predictions_frame(rows, {"challenger": predictions.columns})
     assert list(frame.columns) == [
         *(
             "text",
@@ -46,9 +44,11 @@ def test_a_champion_with_labels_in_another_order_is_lined_up(
 ) -> None:
     manifest = read_manifest(message_dataset)
     rows = read_test_rows(message_dataset, manifest)
-    expected = predict(trained_model, rows, manifest).probabilities
+    expected = predict(trained_model, rows, manifest).columns
     turned = edit_metadata(trained_model, tmp_path, labels=list(reversed(manifest.labels)))
-    assert np.array_equal(predict(turned, rows, manifest).probabilities, expected[:, ::-1])
+    found = predict(turned, rows, manifest).columns
+    for label, other in zip(manifest.labels, reversed(manifest.labels), strict=True):
+        assert found[f":{label}"] == pytest.approx(expected[f":{other}"], rel=1e-12)
 
 
 def test_a_model_for_other_labels_is_refused(message_dataset: Path, trained_model: Path, tmp_path: Path) -> None:

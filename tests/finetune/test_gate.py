@@ -1,10 +1,14 @@
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from finetune.gate import Champion, Difference, Evidence, NoChampion, TestRows, UnusableChampion, Verdict, decide
+from finetune.gate import Champion, Difference, Evidence, NoChampion, TestRows, UnusableChampion, Verdict
+from finetune.gate import decide as decide_by
 from finetune.policy import GatePolicy
+
+decide = partial(decide_by, slice_metric="accuracy")
 
 POLICY = GatePolicy(
     primary_metric="f1_macro",
@@ -17,13 +21,14 @@ POLICY = GatePolicy(
     slice_margin=0.05,
     slice_minimum_rows=50,
     required_slices=(),
+    empty_slices="reject",
     test_rows_seen_in_train="reject",
     valid_days=7,
     without_champion="promote",
 )
 NON_INFERIOR = replace(POLICY, required="non_inferior")
 GOOD = {"accuracy": 0.8, "f1_macro": 0.8, "log_loss": 0.5}
-ROWS = TestRows("rows", 200, 0)
+ROWS = TestRows("rows", 200, 0, slices={"label: z": 100})
 
 
 def evidence(sha: str = "new", test: str = "rows", **figures: object) -> Evidence:
@@ -40,6 +45,11 @@ def champion(f1: object = 0.79, low: float = 0.005, new_f1: float = 0.8, **chang
 
 def part(value: float, low: float, rows: int = 100) -> Difference:
     return Difference("accuracy", rows, value, low, 2 * value - low, 0.95)
+
+
+def measured(parts: dict[str, Difference]) -> TestRows:
+    """The rows that parts were compared on."""
+    return replace(ROWS, slices={name: found.rows for name, found in parts.items()})
 
 
 def failed(verdict: Verdict) -> list[str]:
@@ -167,7 +177,7 @@ def test_rows_that_were_left_out_are_named() -> None:
 @pytest.mark.parametrize(("low", "promoted"), [(-0.05, True), (-0.0501, False)])
 def test_a_slice_may_lose_no_more_than_the_margin(low: float, promoted: bool) -> None:
     parts = {"label: a": part(0.02, 0.0), "length: long": part(-0.03, low)}
-    verdict = decide(evidence(), champion(slices=parts), ROWS, POLICY)
+    verdict = decide(evidence(), champion(slices=parts), measured(parts), POLICY)
     assert verdict.promoted is promoted
     if not promoted:
         assert failed(verdict) == ["slice length: long"]
@@ -176,31 +186,77 @@ def test_a_slice_may_lose_no_more_than_the_margin(low: float, promoted: bool) ->
 
 def test_a_slice_without_a_number_fails() -> None:
     parts = {"label: a": replace(part(0.0, 0.0), low=math.nan)}
-    assert failed(decide(evidence(), champion(slices=parts), ROWS, POLICY)) == ["slice label: a"]
+    assert failed(decide(evidence(), champion(slices=parts), measured(parts), POLICY)) == ["slice label: a"]
 
 
 def test_a_slice_in_another_metric_fails() -> None:
     parts = {"label: a": replace(part(0.0, 0.0), metric="mcc")}
-    assert failed(decide(evidence(), champion(slices=parts), ROWS, POLICY)) == ["slice label: a"]
+    assert failed(decide(evidence(), champion(slices=parts), measured(parts), POLICY)) == ["slice label: a"]
 
 
 def test_a_small_slice_is_not_judged() -> None:
     parts = {"label: a": part(-0.5, -0.9, rows=49)}
-    assert decide(evidence(), champion(slices=parts), ROWS, POLICY).promoted
+    assert decide(evidence(), champion(slices=parts), measured(parts), POLICY).promoted
     parts = {"label: a": part(-0.5, -0.9, rows=50)}
-    assert not decide(evidence(), champion(slices=parts), ROWS, POLICY).promoted
+    assert not decide(evidence(), champion(slices=parts), measured(parts), POLICY).promoted
 
 
 @pytest.mark.parametrize("parts", [{"label: z": part(0.0, 0.0)}, {"label: a": part(0.0, 0.0, rows=49)}])
 def test_a_required_slice_that_is_missing_or_small_fails(parts: dict) -> None:
     policy = replace(POLICY, required_slices=("label: a",))
-    verdict = decide(evidence(), champion(slices=parts), ROWS, policy)
+    verdict = decide(evidence(), champion(slices=parts), measured(parts), policy)
     assert failed(verdict) == ["slice label: a"]
     assert "the policy requires 50" in verdict.reasons[0]
 
 
+@pytest.mark.parametrize("counted", [{}, {"label: b": 99}, {"label: a": 49}, {"label: a": 49, "label: b": 0}])
+@pytest.mark.parametrize("found", [NoChampion("messages"), NoChampion(None), champion()])
+def test_a_required_slice_is_required_whatever_the_challenger_is_compared_with(counted: dict, found: object) -> None:
+    policy = replace(POLICY, required_slices=("label: a",))
+    rows = replace(ROWS, slices={"label: z": 100, **counted})
+    assert "slice label: a" in failed(decide(evidence(), found, rows, policy))
+    if isinstance(found, NoChampion):
+        assert decide(evidence(), found, replace(ROWS, slices={"label: a": 50}), policy).promoted
+
+
+def test_a_count_that_is_no_number_is_not_enough_rows() -> None:
+    policy = replace(POLICY, required_slices=("label: a",))
+    rows = replace(ROWS, slices={"label: a": math.nan})
+    assert failed(decide(evidence(), NoChampion("messages"), rows, policy)) == ["slice label: a"]
+
+
+@pytest.mark.parametrize("found", [NoChampion("messages"), champion()])
+def test_a_slice_that_lost_all_its_rows_is_named_and_the_policy_decides(found: object) -> None:
+    rows = replace(ROWS, slices={"label: z": 100, "shop: north": 0}, subtracted=7)
+    verdict = decide(evidence(), found, rows, POLICY)
+    assert failed(verdict) == ["empty slices"]
+    assert verdict.reasons == ("no test row is left of 'shop: north': not measured there; the policy says reject",)
+    accepted = decide(evidence(), found, rows, replace(POLICY, empty_slices="accept"))
+    assert accepted.promoted
+    assert any("'shop: north'" in reason for reason in accepted.reasons)
+    required = replace(POLICY, empty_slices="accept", required_slices=("shop: north",))
+    assert failed(decide(evidence(), found, rows, required)) == ["slice shop: north"]
+
+
+def test_many_empty_slices_are_counted() -> None:
+    rows = replace(ROWS, slices={"label: z": 100, **{f"shop: {i}": 0 for i in range(11)}})
+    assert "'shop: 7' and 3 more" in decide(evidence(), NoChampion("messages"), rows, POLICY).reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("counted", "message"),
+    [
+        ({"label: z": 100, "label: a": 60}, "slice 'label: a': compared on 0 rows and measured on 60"),
+        ({"label: z": 99}, "slice 'label: z': compared on 100 rows and measured on 99"),
+        ({}, "slice 'label: z': compared on 100 rows and measured on 0"),
+    ],
+)
+def test_slices_are_compared_on_the_rows_that_were_measured(counted: dict, message: str) -> None:
+    assert decide(evidence(), champion(), replace(ROWS, slices=counted), POLICY).reasons == (message,)
+
+
 def test_no_slices_at_all_fail() -> None:
-    assert failed(decide(evidence(), champion(slices={}), ROWS, POLICY)) == ["slices"]
+    assert failed(decide(evidence(), champion(slices={}), measured({}), POLICY)) == ["slices"]
 
 
 @pytest.mark.parametrize(("p_value", "promoted"), [(0.05, True), (0.0501, False)])

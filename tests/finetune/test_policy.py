@@ -5,8 +5,8 @@ import pytest
 import yaml
 
 from finetune.errors import InputError
-from finetune.metrics.known import KNOWN_METRICS, LESS_IS_BETTER
 from finetune.policy import GatePolicy, read_policy
+from finetune.tasks import PROBLEMS, TASKS, Task, task_named
 
 VALID = {
     "primary_metric": "f1_macro",
@@ -19,6 +19,7 @@ VALID = {
     "slice_margin": 0.1,
     "slice_minimum_rows": 20,
     "required_slices": ["label: billing"],
+    "empty_slices": "reject",
     "test_rows_seen_in_train": "reject",
     "valid_days": 7,
     "without_champion": "promote",
@@ -32,15 +33,62 @@ def write_policy(folder: Path, **change: object) -> Path:
 
 
 def read(path: Path) -> GatePolicy:
-    return read_policy(path, KNOWN_METRICS, LESS_IS_BETTER)
+    return read_policy(path, task_named("text-classification"))
 
 
 def test_a_policy_is_read(tmp_path: Path) -> None:
     assert read(write_policy(tmp_path)) == GatePolicy(**{**VALID, "required_slices": ("label: billing",)})
 
 
-def test_the_policy_of_the_repository_is_one() -> None:
-    read(Path(__file__).parents[2] / "endpoints" / "text-classifier" / "gate.yml")
+POLICIES = {
+    "gate.yml": "text-classification",
+    "gate-multi-label.yml": "multi-label-classification",
+    "gate-regression.yml": "text-pair-regression",
+    "gate-tokens.yml": "token-classification",
+    "gate-answers.yml": "question-answering",
+}
+
+
+def test_each_problem_has_a_policy_in_the_repository() -> None:
+    folder = Path(__file__).parents[2] / "endpoints" / "text-classifier"
+    assert {path.name for path in folder.glob("gate*.yml")} == set(POLICIES)
+    assert {task_named(name).problem for name in POLICIES.values()} == set(PROBLEMS)
+    for name, task in POLICIES.items():
+        policy = read_policy(folder / name, task_named(task))
+        assert policy.primary_metric == task_named(task).primary_metric
+        assert policy.minimum
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_a_policy_may_name_the_metrics_of_its_task_and_no_others(tmp_path: Path, task: Task) -> None:
+    primary = task.primary_metric
+    assert read_policy(write_policy(tmp_path, primary_metric=primary, minimum={}), task).primary_metric == primary
+    other = "exact_match" if task.problem != "answer_spans" else "mcc"
+    expected = f"unknown metric '{other}' of {task.name}; expected one of .*{primary}"
+    with pytest.raises(InputError, match=expected):
+        read_policy(write_policy(tmp_path, primary_metric=other), task)
+
+
+def test_f1_is_a_metric_of_labels_only_where_one_is_positive(tmp_path: Path) -> None:
+    path = write_policy(tmp_path, primary_metric="f1", minimum={"f1": 0.5})
+    assert read_policy(path, task_named("mrpc")).primary_metric == "f1"
+    with pytest.raises(InputError, match="unknown metric 'f1' of text-pair-classification"):
+        read_policy(path, task_named("text-pair-classification"))
+
+
+@pytest.mark.parametrize("metric", ["mae", "rmse"])
+def test_an_error_is_no_primary_metric(tmp_path: Path, metric: str) -> None:
+    path = write_policy(tmp_path, primary_metric=metric, minimum={}, maximum={metric: 1.0})
+    with pytest.raises(InputError, match=f"primary_metric '{metric}': less of it is better"):
+        read_policy(path, task_named("text-regression"))
+
+
+def test_a_margin_in_the_labels_own_unit_may_be_large(tmp_path: Path) -> None:
+    change = {"primary_metric": "pearson", "minimum": {"pearson": 0.1}, "slice_margin": 200}
+    assert read_policy(write_policy(tmp_path, **change), task_named("text-regression")).slice_margin == 200
+    change |= {"primary_metric": "f1", "minimum": {"f1": 0.1}}
+    with pytest.raises(InputError, match="accepts any loss"):
+        read_policy(write_policy(tmp_path, **change), task_named("token-classification"))
 
 
 @pytest.mark.parametrize(
@@ -69,6 +117,7 @@ def test_the_policy_of_the_repository_is_one() -> None:
         ({"slice_minimum_rows": 2.5}, "expected a whole number of at least 1"),
         ({"required_slices": "label: a"}, "expected a list of texts"),
         ({"required_slices": [1]}, "expected a list of texts"),
+        ({"empty_slices": "subtract"}, "expected reject or accept"),
         ({"test_rows_seen_in_train": "ignore"}, "expected reject or subtract or accept"),
         ({"valid_days": 0}, "valid_days is 0; expected a number above 0"),
         ({"without_champion": "maybe"}, "expected promote or reject"),

@@ -12,11 +12,12 @@ from support import GATE_POLICY
 from finetune.errors import InputError
 from finetune.files import file_sha256, write_json
 from finetune.gate import Champion, Difference, Evidence, NoChampion, TestRows, UnusableChampion
-from finetune.metrics.known import KNOWN_METRICS, LESS_IS_BETTER
 from finetune.policy import read_policy
+from finetune.tasks import task_named
 from finetune.verdict import (
     METRICS_FILE,
     PREDICTIONS_FILE,
+    REPORTS,
     VERDICT_FILE,
     check_valid,
     describe_evidence,
@@ -33,6 +34,7 @@ CHAMPION = Champion(
     0.002,
     {"label: a": Difference("accuracy", 50, 0.1, 0.0, 0.2, 0.95)},
 )
+ROWS = TestRows("t" * 64, 100, 0, slices={"label: a": 50})
 SERVING = ModelVersion("messages", "2")
 DECIDED = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -43,11 +45,13 @@ def evaluate(folder: Path, challenger: Evidence, champion: Champion | UnusableCh
     """Write an evaluation; return what verifies it, an hour later unless told otherwise."""
     policy_path = folder / "gate.yml"
     policy_path.write_text(yaml.safe_dump(GATE_POLICY))
-    policy = read_policy(policy_path, KNOWN_METRICS, LESS_IS_BETTER)
+    policy = read_policy(policy_path, task_named("text-classification"))
     serving = champion if isinstance(champion, NoChampion) else (SERVING, champion)
-    evidence = describe_evidence(challenger, serving, TestRows(challenger.test_sha256, 100, 0), DECIDED)
-    write_json(folder / METRICS_FILE, {"rows": 100, **evidence})
+    evidence = describe_evidence(challenger, serving, ROWS, DECIDED)
+    write_json(folder / METRICS_FILE, {"task": "text-classification", "rows": 100, **evidence})
     (folder / PREDICTIONS_FILE).write_bytes(b"answers")
+    for name in REPORTS:
+        (folder / name).write_text("a report")
     write_json(folder / VERDICT_FILE, draft_verdict(folder, policy, policy_path))
     return lambda now=DECIDED + timedelta(hours=1): verify_verdict(folder, "m" * 64, "t" * 64, policy, policy_path, now)
 
@@ -99,6 +103,7 @@ PASSED = [{"name": "minimum accuracy", "passed": True, "reason": "fine"}]
         ({"code_sha256": "x"}, "its code_sha256 is x"),
         ({"predictions_sha256": "x"}, "its predictions_sha256 is x"),
         ({"metrics_sha256": "x"}, "its metrics_sha256 is x"),
+        ({"reports_sha256": {}}, "its reports_sha256 is {}"),
         ({"metrics_sha256": None}, "its metrics_sha256 is None"),
         ({"decided_at": "2025-12-01T00:00:00+00:00"}, "decided_at: not as the gate writes it"),
         ({"valid_until": "2036-01-01T00:00:00+00:00"}, "valid_until: not as the gate writes it"),
@@ -152,6 +157,20 @@ def test_other_answers_than_were_measured_are_refused(tmp_path: Path) -> None:
         verify()
 
 
+ROWS_SAID = {"sha256": "t" * 64, "rows": 100, "seen_in_train": 0}
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_another_report_than_the_verdicts_is_refused(tmp_path: Path, name: str) -> None:
+    verify = evaluate(tmp_path, CHALLENGER, CHAMPION)
+    (tmp_path / name).write_text("another report")
+    with pytest.raises(InputError, match="its reports_sha256 is"):
+        verify()
+    (tmp_path / name).unlink()
+    with pytest.raises(InputError, match=f"{name}: no such file; expected the report"):
+        verify()
+
+
 BETTER = {"difference": {"metric": "f1_macro", "rows": 100, "value": 0.1, "low": 0.09, "high": 0.2, "confidence": 0.95}}
 
 
@@ -162,6 +181,8 @@ BETTER = {"difference": {"metric": "f1_macro", "rows": 100, "value": 0.1, "low":
         ({"metrics": {}}, "expected the metrics that evaluate writes"),
         ({"metrics": {"challenger": {"accuracy": 1.0, "f1_macro": 1.0}}}, "the gate comes to"),
         ({"test_rows": {"sha256": "x", "rows": 9, "seen_in_train": 0, "subtracted": 0}}, "is about"),
+        ({"test_rows": {**ROWS_SAID, "slices": {"label: a": "many"}}}, "expected the metrics that evaluate writes"),
+        ({"test_rows": {**ROWS_SAID, "slices": [5]}}, "expected the metrics that evaluate writes"),
         ({"test_rows": {"sha256": "t" * 64}}, "expected the metrics that evaluate writes"),
         ({"model_sha256": "x"}, "is about"),
         ({"measured_at": "2026-01-02T00:00:00+00:00"}, "decided_at, valid_until: not as the gate writes it"),

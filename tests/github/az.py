@@ -46,7 +46,7 @@ FLAGS: Mapping[str, Mapping[str, dict[str, Any]]] = {
     },
     "ml environment create": {"--file": {"required": True}},
     "ml data show": {"--name": {"required": True}, "--version": {"required": True}},
-    "ml data create": {"--file": {"required": True}},
+    "ml data create": {"--file": {"required": True}, "--set": {"nargs": "+", "default": []}},
     "ml online-endpoint show": {"--name": {"required": True}},
     "ml online-endpoint create": {"--file": {"required": True}, "--name": {}},
 }
@@ -181,7 +181,8 @@ def _create_environment(client: "MLClient", flags: argparse.Namespace, folder: P
 def _create_data(client: "MLClient", flags: argparse.Namespace, folder: Path) -> Any:
     from azure.ai.ml import load_data
 
-    return client.data.create_or_update(load_data(folder / flags.file))._to_dict()
+    overrides = [dict([setting.split("=", 1)]) for setting in flags.set]
+    return client.data.create_or_update(load_data(folder / flags.file, params_override=overrides))._to_dict()
 
 
 def _create_endpoint(client: "MLClient", flags: argparse.Namespace, folder: Path) -> Any:

@@ -105,8 +105,9 @@ def model_sources() -> set[Path]:
     pipeline_path = ROOT / "pipelines" / "train.yml"
     pipeline = yaml.safe_load(pipeline_path.read_text())
     found = {pipeline_path}
-    for value in pipeline["inputs"].values():
-        if isinstance(value, dict):
+    for name, value in pipeline["inputs"].items():
+        # Prices say what a training cost, and change no model.
+        if isinstance(value, dict) and name != "prices":
             found.add((pipeline_path.parent / value["path"]).resolve())
     for node in pipeline["jobs"].values():
         component_path = (pipeline_path.parent / (node.get("component") or node["trial"])).resolve()

@@ -1,5 +1,6 @@
 """The workflows' scripts, each alone: what they refuse, what they hand on, how they keep their login."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -16,7 +17,17 @@ from github.oidc import LoginError, Provider, check_assertion, serve
 
 SCRIPTS = ROOT / ".github" / "scripts"
 SUBJECT = "repo:acme/messages:ref:refs/heads/main"
-DIGEST = "ab" * 32
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+REPORT, PAGE = "# Promoted\n", "<html>"
+VERDICT = json.dumps(
+    {"reports_sha256": {name: sha256(text) for name, text in (("report.md", REPORT), ("report.html", PAGE))}}
+)
+DIGEST = sha256(VERDICT)
 REGISTERED = {"registered": True, "model": {"name": "messages", "version": "3"}, "verdict_sha256": DIGEST}
 
 
@@ -206,8 +217,9 @@ def test_cancel_asks_for_the_end_of_the_job(script: Script) -> None:
 def candidate(folder: Path, registration: object) -> None:
     for output, name, text in (
         ("registration", "registration", json.dumps(registration)),
-        ("evaluation", "report.md", "# Promoted\n"),
-        ("evaluation", "report.html", "<html>"),
+        ("evaluation", "verdict.json", VERDICT),
+        ("evaluation", "report.md", REPORT),
+        ("evaluation", "report.html", PAGE),
     ):
         path = folder / "job" / "named-outputs" / output / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -224,6 +236,19 @@ def test_a_promoted_model_is_handed_on_by_exact_name_and_version(script: Script)
     assert script.outputs == expected
     assert script.summary.startswith("# Approve messages, version 3?")
     assert "# Promoted" in script.summary
+
+
+def test_the_question_links_to_training_and_report_and_to_nothing_else(script: Script) -> None:
+    candidate(script.folder, REGISTERED)
+    assert script("candidate", "--job", "job", "--candidate", "kept").returncode == 0
+    given = {"TRAIN_RUN": "42", "REPORT_URL": "https://github.com/acme/messages/actions/runs/43/artifacts/7"}
+    assert script("candidate", "--candidate", "kept", **given).returncode == 0
+    assert "[training run 42](https://github.com/acme/messages/actions/runs/42)" in script.summary
+    assert f"[report.html with all figures]({given['REPORT_URL']})" in script.summary
+    given = {"TRAIN_RUN": "42](http://x)", "REPORT_URL": "javascript:alert(1)"}
+    assert script("candidate", "--candidate", "kept", **given).returncode == 0
+    assert "training run" not in script.summary
+    assert "javascript" not in script.summary
 
 
 def test_a_rejected_model_is_no_failure_after_training_and_cannot_be_approved(script: Script) -> None:
@@ -254,6 +279,28 @@ def test_a_registration_that_is_not_exact_is_refused(script: Script, part: str, 
     done = script("candidate", "--job", "job", "--candidate", "kept")
     assert done.returncode == 1, done.stdout
     assert script.outputs == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("report.md", "# Another\n", "the reports' sha256 are"),
+        ("report.html", "<html>another", "the reports' sha256 are"),
+        ("verdict.json", VERDICT.replace("{", "{ ", 1), "verdict.json: its sha256 is"),
+        ("verdict.json", None, "expected verdict.json and the reports that it names"),
+    ],
+)
+def test_a_report_of_another_model_is_not_shown_for_approval(
+    script: Script, name: str, text: str | None, said: str
+) -> None:
+    candidate(script.folder, REGISTERED)
+    assert script("candidate", "--job", "job", "--candidate", "kept").returncode == 0
+    path = script.folder / "kept" / name
+    path.unlink() if text is None else path.write_text(text)
+    done = script("candidate", "--candidate", "kept")
+    assert done.returncode == 1
+    assert said in done.stdout
+    assert (script.outputs, script.summary) == ("", "")
 
 
 @pytest.mark.parametrize("missing", ["registration/registration", "evaluation/report.md"])

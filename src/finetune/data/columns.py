@@ -14,8 +14,10 @@ from finetune.data.checks.findings import Problem, settle
 from finetune.data.checks.policy import DEFAULT_CHECKS, DataChecks
 from finetune.data.checks.texts import ENCODING, UNDECODED, repair
 from finetune.data.examples import Examples
+from finetune.data.label_values import is_missing, strings_in
 from finetune.data.labels import LabelMapping
 from finetune.data.manifest import LABEL, slice_column
+from finetune.data.problems import LABEL_KINDS, LabelKind
 from finetune.data.sources import SourceTable
 from finetune.errors import InputError
 
@@ -24,6 +26,7 @@ NO_VALUE = "missing"
 NO_RATING = "no threshold covers the rating"
 _HALF_CHARACTER = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 """Surrogates that no byte stands for."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def select_examples(
@@ -36,8 +39,9 @@ def select_examples(
     repairs: Sequence[str] = (),
     slice_columns: Sequence[str] = (),
     group_column: str | None = None,
+    kind: LabelKind = LABEL_KINDS["single_label"],
 ) -> tuple[Examples, list[Finding]]:
-    """Pick a split's columns and name its labels.
+    """Pick a split's columns and read its labels.
 
     Rows whose rating no threshold covers are left out and counted. Rows that nothing can be learnt from (bytes that are
     no UTF-8, no text, no label) go the way of the policy; anything else that is odd is an error, because a silent guess
@@ -46,32 +50,34 @@ def select_examples(
     Args:
         table: the split as it was read.
         columns: the task's column name → the source's column name.
-        label_column: the source's label column.
+        label_column: the source's label column; where the kind allows it, several columns separated by commas.
         mapping: what the label values are called.
         split: its name, for findings.
         policy: what to do about rows that cannot be used.
         repairs: what is undone in the texts: see `finetune.data.checks.texts`.
         slice_columns: further columns of the source whose values are kept, to slice the test rows by.
         group_column: a column of the source whose values should not be in two splits.
+        kind: what labels are.
 
     Returns:
         The rows, whose index is their place in the source, and what was found. No row is left when none has a label.
 
     Raises:
-        InputError: a column is missing, holds something else than text, or is empty throughout; a label is not covered
-            by the mapping; the policy says fail.
+        InputError: a column is missing, holds something else than text, or is empty throughout; a label is not one, is
+            not covered by the mapping, or does not go with its text; the policy says fail.
     """
     if table.frame.empty:
         raise InputError(f"{table.origin}: no rows; expected at least one")
-    used = [*columns.values(), label_column]
+    label_columns = label_columns_of(label_column, kind)
+    used = [*columns.values(), *label_columns]
     if len(set(used)) != len(used):
         raise InputError(f"the columns of text and label are {', '.join(used)}; expected different ones")
     for source in [*used, *slice_columns, *([] if group_column is None else [group_column])]:
         if source not in table.frame.columns:
             raise InputError(f"{table.origin}: no column {source!r}; found {', '.join(table.names) or 'no column'}")
-    frame = pd.DataFrame({name: _text_column(table, source) for name, source in columns.items()})
+    frame = pd.DataFrame({name: _text_column(table, source, kind) for name, source in columns.items()})
     # Values, not yet names: a row that is dropped for another reason may hold what no mapping names.
-    frame[LABEL] = table.frame[label_column].to_numpy(dtype=object)
+    frame[LABEL] = _label_values(table, label_columns)
     for source in slice_columns:
         frame[slice_column(source)] = _kept(table.frame[source])
     if group_column is not None:
@@ -87,15 +93,41 @@ def select_examples(
         empty |= (examples.frame[name].str.strip() == "").to_numpy(dtype=bool)
     examples, finding = settle(Problem("empty_text", empty, "no text"), split, examples, policy)
     findings += [] if finding is None else [finding]
-    examples, finding = _drop_unlabelled(table, examples, split, policy)
+    examples, finding = _drop_unlabelled(table, examples, split, policy, kind)
     findings += [] if finding is None else [finding]
-    return _named(table, examples, mapping), findings
+    return _named(table, examples, mapping, kind, list(columns)), findings
 
 
-def _named(table: SourceTable, examples: Examples, mapping: LabelMapping) -> Examples:
-    """Put names in the place of label values, and leave rows out whose rating no threshold covers."""
+def label_columns_of(label_column: str, kind: LabelKind) -> list[str]:
+    """Return the label columns that are named, separated by commas where there may be several."""
+    if not kind.several_columns:
+        return [label_column]
+    return [part.strip() for part in label_column.split(",") if part.strip()]
+
+
+def _label_values(table: SourceTable, columns: Sequence[str]) -> Any:
+    if len(columns) == 1:
+        values = table.frame[columns[0]]
+        if values.dtype == np.float32:
+            # 3.8 stays 3.8, and does not become 3.799999952316284.
+            return [float(str(value)) for value in values]
+        return values.to_numpy(dtype=object)
+    values = np.empty(len(table.frame), dtype=object)
+    rows = table.frame[list(columns)].astype(object).itertuples(index=False, name=None)
+    values[:] = [dict(zip(columns, row, strict=True)) for row in rows]
+    return values
+
+
+def _named(
+    table: SourceTable, examples: Examples, mapping: LabelMapping, kind: LabelKind, text_columns: Sequence[str]
+) -> Examples:
+    """Put labels' texts in the place of label values, and leave rows out whose rating no threshold covers."""
     frame, names = examples.frame, dict[str, str]()
-    labels = [_label(table, row, value, mapping) for row, value in zip(frame.index, frame[LABEL], strict=True)]
+    columns = zip(*(frame[column] for column in text_columns), strict=True)
+    labels = [
+        _label(table, row, value, mapping, kind, dict(zip(text_columns, texts, strict=True)))
+        for row, value, texts in zip(frame.index, frame[LABEL], columns, strict=True)
+    ]
     # One string for each name, not one for each row.
     frame = frame.assign(**{LABEL: [None if name is None else names.setdefault(name, name) for name in labels]})
     kept, dropped = frame[frame[LABEL].notna()], dict(examples.dropped)
@@ -111,7 +143,7 @@ def _drop_undecoded(
 ) -> tuple[Examples, list[Finding]]:
     mask = np.zeros(len(examples.frame), dtype=bool)
     for name in [*columns, LABEL]:
-        mask |= np.fromiter(map(_is_undecoded, examples.frame[name]), dtype=bool, count=len(mask))
+        mask |= np.fromiter(map(_has_undecoded, examples.frame[name]), dtype=bool, count=len(mask))
     if mask.any() and policy.not_utf8 == "fail":
         place = table.place(int(mask.argmax()))
         raise InputError(
@@ -122,9 +154,9 @@ def _drop_undecoded(
 
 
 def _drop_unlabelled(
-    table: SourceTable, examples: Examples, split: str, policy: DataChecks
+    table: SourceTable, examples: Examples, split: str, policy: DataChecks, kind: LabelKind
 ) -> tuple[Examples, Finding | None]:
-    mask = np.fromiter(map(_is_missing, examples.frame[LABEL]), dtype=bool, count=len(examples.frame))
+    mask = np.fromiter(map(kind.missing, examples.frame[LABEL]), dtype=bool, count=len(examples.frame))
     if mask.any() and policy.missing_label == "fail":
         raise InputError(f"{table.place(examples.frame.index[int(mask.argmax())])}: the label is missing")
     problem = Problem("missing_label", mask, "no label")
@@ -155,19 +187,14 @@ def _repair(
     return replace(examples, frame=examples.frame.assign(**texts)), [finding] if changed.any() else []
 
 
-def _is_undecoded(value: Any) -> bool:
-    return isinstance(value, str) and not value.isascii() and UNDECODED.search(value) is not None
-
-
-def _is_missing(value: Any) -> bool:
-    absent = value is None or value is pd.NA or (isinstance(value, float) and pd.isna(value))
-    return absent or (isinstance(value, str) and not value.strip())
+def _has_undecoded(value: Any) -> bool:
+    return any(not text.isascii() and UNDECODED.search(text) is not None for text in strings_in(value))
 
 
 def _kept(values: pd.Series) -> list[str]:
     """Return a column as texts, each value once in memory."""
     names = dict[str, str]()
-    shown = (NO_VALUE if _is_missing(value) else _value_text(value) for value in values)
+    shown = (NO_VALUE if is_missing(value) else _value_text(value) for value in values)
     return [names.setdefault(name, name) for name in shown]
 
 
@@ -176,33 +203,35 @@ def _value_text(value: Any) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _text_column(table: SourceTable, source: str) -> pd.Series:
+def _text_column(table: SourceTable, source: str, kind: LabelKind) -> pd.Series:
     values = table.frame[source]
     texts = []
     for row, value in enumerate(values):
         if value is None or value is pd.NA or (isinstance(value, float) and pd.isna(value)):
             texts.append("")
-        elif isinstance(value, str):
-            if not value.isascii() and _HALF_CHARACTER.search(value):
-                raise InputError(f"{table.place(row)}: column {source!r} holds half a character (a lone surrogate)")
-            texts.append(value)
-        else:
-            raise InputError(
-                f"{table.place(row)}: column {source!r} holds {value!r} ({type(value).__name__}); expected text"
-            )
+            continue
+        try:
+            text = kind.read_text(value)
+        except InputError as error:
+            raise InputError(f"{table.place(row)}: column {source!r} holds {error}") from None
+        if not text.isascii() and _HALF_CHARACTER.search(text):
+            raise InputError(f"{table.place(row)}: column {source!r} holds half a character (a lone surrogate)")
+        texts.append(text)
     column = pd.Series(texts, index=values.index, dtype=object)
     if (column.str.strip() == "").all():
         raise InputError(f"{table.origin}: column {source!r} is empty in all {len(column)} rows; expected text")
     return column
 
 
-def _label(table: SourceTable, row: int, value: Any, mapping: LabelMapping) -> str | None:
-    if not isinstance(value, str | int | float) and not isinstance(value, np.generic):
-        raise InputError(f"{table.place(row)}: the label is {value!r}; expected a name or a number")
+def _label(
+    table: SourceTable, row: int, value: Any, mapping: LabelMapping, kind: LabelKind, texts: Mapping[str, str]
+) -> str | None:
     try:
-        name = mapping.name_of(value)
+        label = kind.read(value, mapping)
+        if label is not None:
+            kind.check(texts, label)
     except InputError as error:
         raise InputError(f"{table.place(row)}: {error}") from None
-    if name is None and not mapping.drops_unmatched:
-        raise InputError(f"{table.place(row)}: label {value!r} is not in --label_mapping; name every value there")
-    return name
+    if label is not None and not label.isascii() and _SURROGATE.search(label):
+        raise InputError(f"{table.place(row)}: the label holds half a character (a lone surrogate)")
+    return label

@@ -14,14 +14,16 @@ from finetune.files import read_json, write_json
 
 MANIFEST = "dataset.json"
 TEST_FILE = "test.parquet"
+VALIDATION_FILE = "validation.parquet"
+"""Texts and labels of validation, where answers are pieces of the text."""
 LABEL = "label"
-"""Column of the label names, beside the task's text columns."""
+"""Column of the labels as text, beside the task's text columns: see `finetune.data.label_texts`."""
 SEEN_IN_TRAIN = "seen_in_train"
 """Column of the test rows: "no", "exact" when the same texts occur in train, "normalised" when they do but for case,
 punctuation and spaces."""
 SLICE_PREFIX = "slice:"
 """Columns of the test rows that hold values of the source's columns, to slice by."""
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class SplitSummary:
     origin: str
     rows: int
     labels: Mapping[str, int]
-    """Rows of each label, in label order."""
+    """Rows of each label, in label order; words of each tag, where words are labelled; empty where labels have no
+    names."""
     dropped: Mapping[str, int]
     """Rows left out, by reason."""
     sha256: str
@@ -47,6 +50,8 @@ class SplitSummary:
     token_lengths: Mapping[str, int] = field(default_factory=dict)
     """Rows by length in tokens before truncation: the greatest length of a bin, a power of two → rows."""
     tokens_longest: int | None = None
+    label_mean: float | None = None
+    """Mean of the labels, where they are numbers."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class DatasetManifest:
     task: str
     text_columns: tuple[str, ...]
     labels: tuple[str, ...]
-    """Label names; a label's id is its position."""
+    """Label names; a label's id is its position. Empty where labels have no names."""
     splits: Mapping[str, SplitSummary]
     checkpoint: str
     """The checkpoint whose tokenizer was used."""
@@ -74,6 +79,8 @@ class DatasetManifest:
     """Columns of the source whose values the test rows keep."""
     slices_sha256: str | None = None
     """Digest of these values, row by row; None without such columns."""
+    window_overlap: int | None = None
+    """Tokens that neighbouring windows of a long text share; None where texts are cut instead."""
     format: int = FORMAT
 
 

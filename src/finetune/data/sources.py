@@ -58,31 +58,38 @@ class HubDataset:
 Reader = Callable[[Path, Collection[str] | None], SourceTable]
 
 
-def read_path(path: Path, wanted: Collection[str] | None = None) -> dict[str, SourceTable]:
+def read_path(
+    path: Path, wanted: Collection[str] | None = None, test_splits: Sequence[str] = ()
+) -> dict[str, SourceTable]:
     """Read a file, a folder of split files, or a folder written by `datasets`' `save_to_disk`.
 
     Args:
         path: a file becomes the split "train"; a folder is searched for <split>.<format>, where split is train,
             validation (valid, val, dev) or test.
         wanted: the columns to keep in memory, of those that are there; all when None.
+        test_splits: the source's own names of the splits that are the test; by default that is "test".
 
     Returns:
-        The tables by split name; "train" is always there.
+        The tables by split name; "train" is always there. Those of `test_splits` have the source's names, in that
+        order, and with any of them there is no other test.
 
     Raises:
-        InputError: nothing readable there, two files for one split, or a broken file (with its line).
+        InputError: nothing readable there, a split is missing, two files for one split, or a broken file (with its
+            line).
     """
     if path.is_file():
+        if test_splits:
+            raise InputError(f"--test_splits {', '.join(test_splits)}: {path} is a single file, without splits")
         return {"train": _read_file(path, wanted)}
     if not path.is_dir():
         raise InputError(f"--data {path}: no such file or folder")
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
-        return _read_datasets_folder(path, wanted)
+        return _read_datasets_folder(path, wanted, test_splits)
     files = sorted(entry for entry in path.iterdir() if entry.is_file() and _reader_of(entry) is not None)
     tables: dict[str, SourceTable] = {}
     unnamed: list[str] = []
     for file in files:
-        split = _ALIASES.get(file.name.split(".")[0].lower())
+        split = _split_of(file.name.split(".")[0], test_splits)
         if split is None:
             unnamed.append(file.name)
             continue
@@ -98,14 +105,21 @@ def read_path(path: Path, wanted: Collection[str] | None = None) -> dict[str, So
         )
     if unnamed:
         LOGGER.warning("%s: left out, as their names are no split's: %s", path, ", ".join(unnamed))
-    return tables
+    return _in_order(tables, test_splits, str(path), [file.name.split(".")[0] for file in files])
 
 
-def read_hub(hub: HubDataset, wanted: Collection[str] | None = None) -> dict[str, SourceTable]:
+def read_hub(
+    hub: HubDataset, wanted: Collection[str] | None = None, test_splits: Sequence[str] = ()
+) -> dict[str, SourceTable]:
     """Read a data set from the hub with `datasets.load_dataset`, which runs no code of the data set's.
 
+    Args:
+        hub: the data set.
+        wanted: see `read_path`.
+        test_splits: likewise.
+
     Raises:
-        InputError: the hub cannot be reached, or has no such data set.
+        InputError: the hub cannot be reached, or has no such data set, or the data set no such split.
     """
     import datasets
     import httpx2  # what the hub is asked with; a proxy's refusal comes through as its exception
@@ -115,10 +129,29 @@ def read_hub(hub: HubDataset, wanted: Collection[str] | None = None) -> dict[str
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError, httpx2.TransportError) as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"--hub_dataset {hub.name}: cannot be loaded: {first_line}") from None
-    return _from_dataset_dict(loaded, hub.name, wanted)
+    return _from_dataset_dict(loaded, hub.name, wanted, test_splits)
 
 
-def _read_datasets_folder(path: Path, wanted: Collection[str] | None) -> dict[str, SourceTable]:
+def _split_of(name: str, test_splits: Sequence[str]) -> str | None:
+    """Return what a split of the source is here; None when it is not used."""
+    if name in test_splits:
+        return name
+    split = _ALIASES.get(name.lower())
+    return None if test_splits and split == "test" else split
+
+
+def _in_order(
+    tables: dict[str, SourceTable], test_splits: Sequence[str], origin: str, names: Sequence[str]
+) -> dict[str, SourceTable]:
+    missing = [name for name in test_splits if name not in tables]
+    if missing:
+        raise InputError(f"--test_splits {', '.join(missing)}: not in {origin}; found {', '.join(names)}")
+    return {**{k: v for k, v in tables.items() if k not in test_splits}, **{k: tables[k] for k in test_splits}}
+
+
+def _read_datasets_folder(
+    path: Path, wanted: Collection[str] | None, test_splits: Sequence[str]
+) -> dict[str, SourceTable]:
     import datasets
 
     try:
@@ -127,24 +160,36 @@ def _read_datasets_folder(path: Path, wanted: Collection[str] | None) -> dict[st
         raise InputError(f"--data {path}: not readable as a `datasets` folder: {error}") from None
     if isinstance(loaded, datasets.Dataset):
         loaded = datasets.DatasetDict({"train": loaded})
-    return _from_dataset_dict(loaded, str(path), wanted)
+    return _from_dataset_dict(loaded, str(path), wanted, test_splits)
 
 
-def _from_dataset_dict(loaded: Any, origin: str, wanted: Collection[str] | None) -> dict[str, SourceTable]:
+def _from_dataset_dict(
+    loaded: Any, origin: str, wanted: Collection[str] | None, test_splits: Sequence[str]
+) -> dict[str, SourceTable]:
     tables = {}
     for name, split in loaded.items():
-        if (known := _ALIASES.get(name)) is None:
+        if (known := _split_of(name, test_splits)) is None:
             continue
         names = list(split.column_names)
         frame = split.select_columns(_kept(names, wanted)).to_pandas()
         for column, feature in split.features.items():
             if column in frame and type(feature).__name__ == "ClassLabel":
-                # An unlabelled row of a hub data set carries -1.
-                frame[column] = [feature.int2str(int(value)) if value >= 0 else None for value in frame[column]]
+                frame[column] = [_class_name(feature, value) for value in frame[column]]
+            elif column in frame and type(getattr(feature, "feature", None)).__name__ == "ClassLabel":
+                frame[column] = _class_names(feature.feature, frame[column])
         tables[known] = SourceTable(f"{origin}[{name}]", frame, None, tuple(names))
     if "train" not in tables:
         raise InputError(f"{origin}: found the splits {', '.join(loaded)}; expected train")
-    return tables
+    return _in_order(tables, test_splits, origin, list(loaded))
+
+
+def _class_name(feature: Any, value: Any) -> str | None:
+    # An unlabelled row of a hub data set carries -1, or nothing.
+    return feature.int2str(int(value)) if not pd.isna(value) and value >= 0 else None
+
+
+def _class_names(feature: Any, rows: pd.Series) -> list[list[str | None] | None]:
+    return [None if row is None else [_class_name(feature, value) for value in row] for row in rows]
 
 
 def _kept(names: Sequence[str], wanted: Collection[str] | None) -> list[str]:

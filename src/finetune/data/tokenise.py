@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,20 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from finetune.data.manifest import LABEL
 from finetune.errors import InputError
 
+LENGTH = "length"
+"""Column of each row's tokens."""
+READ_BACK = frozenset({"example", "offset_start", "offset_end", "word_tags", "word_tokens"})
+"""Columns that no model takes: what reads its answers back."""
+IGNORED_LABEL = -100
+"""What losses leave out: torch's `ignore_index`."""
+WINDOW_OVERLAP = 128
+"""Tokens that neighbouring windows share, unless told."""
+_FEWEST_WINDOW_TOKENS = 32
 _BATCH_ROWS = 1000
+_OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert", "xmod", "data2vec-text", "ibert", "mpnet"})
+"""Model types whose positions are counted from behind the padding token's id, so that they have fewer."""
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -39,19 +49,58 @@ def tokenizer_sha256(tokenizer: Any) -> str:
     return digest.hexdigest()
 
 
-def resolve_max_length(requested: int | None, tokenizer: Any, config: Any) -> int:
-    """Return the maximum length in tokens: as requested, else what the model's positions allow, at most 512.
+def check_offsets(tokenizer: Any, checkpoint: str) -> None:
+    """Refuse a tokenizer that cannot say where in a text its tokens stand.
+
+    Raises:
+        InputError: it is not one of the `tokenizers` library.
+    """
+    if not tokenizer.is_fast:
+        raise InputError(
+            f"--checkpoint {checkpoint}: its tokenizer does not say where in a text a token stands, which this task "
+            "needs; expected one with a tokenizer.json"
+        )
+
+
+def resolve_max_length(requested: int | None, tokenizer: Any, config: Any, most: int = 512) -> int:
+    """Return the maximum length in tokens: as requested, else what the model's positions allow, at most `most`.
 
     Raises:
         InputError: more is requested than the model has positions.
     """
     positions = getattr(config, "max_position_embeddings", None)
+    if positions and config.model_type in _OFFSET_POSITIONS:
+        positions -= (1 if config.pad_token_id is None else config.pad_token_id) + 1
     limit = min(int(value) for value in (positions, tokenizer.model_max_length) if value)
     if requested is None:
-        return min(limit, 512)
+        return min(limit, most)
     if positions and not 0 < requested <= positions:
         raise InputError(f"--max_length {requested}: the checkpoint takes 1 to {positions} tokens")
     return requested
+
+
+def resolve_overlap(requested: int, max_length: int) -> int:
+    """Return how many tokens neighbouring windows share: as requested, at most half of the maximum length.
+
+    Raises:
+        InputError: windows would not move on, or are too short for a question and a piece of its context.
+    """
+    if requested < 1:
+        raise InputError(f"--doc_stride {requested}: expected a number of tokens of at least 1")
+    if max_length < _FEWEST_WINDOW_TOKENS:
+        raise InputError(
+            f"--max_length {max_length}: expected at least {_FEWEST_WINDOW_TOKENS} tokens, for question and context"
+        )
+    return min(requested, max_length // 2)
+
+
+def cut_question(question: str, tokenizer: Any, max_length: int) -> str:
+    """Return as much of a question as fits a quarter of the maximum length, so that a context has room beside it."""
+    encoded = tokenizer(
+        question, add_special_tokens=False, truncation=True, max_length=max_length // 4, return_offsets_mapping=True
+    )
+    offsets = encoded["offset_mapping"]
+    return question[: offsets[-1][1]] if offsets else question
 
 
 @dataclass(frozen=True)
@@ -59,7 +108,7 @@ class TokenLengths:
     """How long a split's rows are, in tokens."""
 
     mean: float
-    """After truncation."""
+    """After truncation; of windows, where there are any."""
     longest: int
     """Before truncation."""
     truncated_share: float
@@ -68,69 +117,102 @@ class TokenLengths:
 
 
 class TokenCounter:
-    """Counts the lengths of rows, batch by batch."""
+    """Tokenises rows batch by batch, and counts their lengths."""
 
-    def __init__(self, tokenizer: Any, max_length: int) -> None:
-        self._tokenizer, self._max_length = tokenizer, max_length
-        self._rows = self._tokens = self._cut = self._longest = 0
+    def __init__(self, tokenizer: Any, max_length: int, overlap: int | None = None) -> None:
+        """Count with a tokenizer; `overlap` is of the windows that long contexts are read in, where they are."""
+        self._tokenizer, self._max_length, self._overlap = tokenizer, max_length, overlap
+        self._rows = self._encoded = self._tokens = self._cut = self._longest = 0
         self._bins: Counter[int] = Counter()
 
-    def encode(self, texts: Sequence[Sequence[str]]) -> dict[str, list[list[int]]]:
-        """Tokenise a batch, one list per text column, and count it."""
-        encoded = dict(self._tokenizer(*texts, truncation=True, max_length=self._max_length))
+    @property
+    def class_token(self) -> int | None:
+        """Id of the token that stands for a whole text; None where there is no such token."""
+        token: int | None = self._tokenizer.cls_token_id
+        return token
+
+    def encode(self, texts: Sequence[Sequence[str]], offsets: bool = False) -> dict[str, list[Any]]:
+        """Tokenise a batch, one list per text column, and count it; longer rows are cut, the longest text first.
+
+        Returns:
+            The tokenizer's columns; with `offsets` also `offset_mapping`, each token's start and end in characters.
+        """
+        more = {"return_offsets_mapping": True} if offsets else {}
+        encoded = dict(self._tokenizer(*texts, truncation=True, max_length=self._max_length, **more))
         lengths = [len(ids) for ids in encoded["input_ids"]]
-        self._rows, self._tokens = self._rows + len(lengths), self._tokens + sum(lengths)
+        self._encoded, self._tokens = self._encoded + len(lengths), self._tokens + sum(lengths)
         full = [i for i, length in enumerate(lengths) if length == self._max_length]
-        if full:
-            rows = [[column[i] for i in full] for column in texts]
-            whole = self._tokenizer(*rows, truncation=False, verbose=False)["input_ids"]
-            for i, ids in zip(full, whole, strict=True):
-                lengths[i] = len(ids)
-                self._cut += len(ids) > self._max_length
+        for i, length in self._whole(texts, full).items():
+            lengths[i] = length
+            self._cut += length > self._max_length
+        self._count(lengths)
+        return encoded
+
+    def encode_windows(self, questions: Sequence[str], contexts: Sequence[str]) -> Any:
+        """Tokenise a batch of questions, each with its context, long ones in several windows; count it.
+
+        Returns:
+            The tokenizer's `BatchEncoding` with a row for each window; `overflow_to_sample_mapping` is its question.
+        """
+        cut = [cut_question(question, self._tokenizer, self._max_length) for question in questions]
+        encoded = self._tokenizer(
+            cut,
+            contexts,
+            truncation="only_second",
+            max_length=self._max_length,
+            stride=self._overlap,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+        )
+        lengths = [0] * len(cut)
+        for row, ids in zip(encoded["overflow_to_sample_mapping"], encoded["input_ids"], strict=True):
+            lengths[row] += len(ids)
+        self._encoded, self._tokens = self._encoded + len(encoded["input_ids"]), self._tokens + sum(lengths)
+        windows = Counter(encoded["overflow_to_sample_mapping"])
+        for row, length in self._whole([cut, contexts], [row for row, count in windows.items() if count > 1]).items():
+            lengths[row] = length
+        self._count(lengths)
+        return encoded
+
+    def _whole(self, texts: Sequence[Sequence[str]], rows: Sequence[int]) -> dict[int, int]:
+        """Return the length of some rows before they are cut."""
+        if not rows:
+            return {}
+        columns = [[column[row] for row in rows] for column in texts]
+        encoded = self._tokenizer(*columns, truncation=False, verbose=False)["input_ids"]
+        return {row: len(ids) for row, ids in zip(rows, encoded, strict=True)}
+
+    def _count(self, lengths: Sequence[int]) -> None:
+        self._rows += len(lengths)
         self._longest = max(self._longest, *lengths)
         self._bins.update(1 << (length - 1).bit_length() for length in lengths)
-        return encoded
 
     def counted(self) -> TokenLengths:
         """Return what was counted so far, of at least one row."""
         histogram = {str(most): self._bins[most] for most in sorted(self._bins)}
-        return TokenLengths(self._tokens / self._rows, self._longest, self._cut / self._rows, histogram)
+        return TokenLengths(self._tokens / self._encoded, self._longest, self._cut / self._rows, histogram)
 
 
 def tokenise(
-    frame: pd.DataFrame, text_columns: Sequence[str], labels: Sequence[str], counter: TokenCounter
+    frame: pd.DataFrame, encode: Callable[[pd.DataFrame, int], dict[str, pa.Array]]
 ) -> Iterator[pa.RecordBatch]:
     """Tokenise a split, batch by batch, so that no more than one is in memory.
 
     Args:
-        frame: the text columns and `label`.
-        text_columns: one or two columns, in the tokenizer's order.
-        labels: the label names; a label's id is its position.
-        counter: tokenises and counts; longer inputs are cut, the longest text of a pair first.
+        frame: the split's rows.
+        encode: one of `finetune.data.encoders`, given all but a batch of rows and how many came before it.
 
     Yields:
-        Batches with the tokenizer's columns (input_ids, attention_mask, …), `labels` (int64) and `length` (int32,
-        tokens), without padding.
+        Batches of the encoder's columns, without padding.
     """
-    label_ids = {label: i for i, label in enumerate(labels)}
-    for rows, texts in _batches(frame, text_columns):
-        encoded = counter.encode(texts)
-        columns = {name: pa.array(values, pa.list_(pa.int32())) for name, values in encoded.items()}
-        columns["labels"] = pa.array([label_ids[label] for label in rows[LABEL]], pa.int64())
-        columns["length"] = pa.array([len(ids) for ids in encoded["input_ids"]], pa.int32())
-        yield pa.RecordBatch.from_pydict(columns)
-
-
-def count_tokens(frame: pd.DataFrame, text_columns: Sequence[str], counter: TokenCounter) -> None:
-    """Count a split that is handed on as text."""
-    for _, texts in _batches(frame, text_columns):
-        counter.encode(texts)
-
-
-def _batches(frame: pd.DataFrame, text_columns: Sequence[str]) -> Iterator[tuple[pd.DataFrame, list[list[str]]]]:
     for start in range(0, len(frame), _BATCH_ROWS):
-        rows = frame.iloc[start : start + _BATCH_ROWS]
-        yield rows, [rows[column].tolist() for column in text_columns]
+        yield pa.RecordBatch.from_pydict(encode(frame.iloc[start : start + _BATCH_ROWS], start))
+
+
+def without_read_back(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Leave out what only reads answers back, where nothing does."""
+    for batch in batches:
+        yield batch.drop_columns([name for name in batch.schema.names if name in READ_BACK])
 
 
 def write_arrow(batches: Iterator[pa.RecordBatch], path: Path) -> None:

@@ -13,7 +13,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-CLASSIFICATION_METRICS = ("accuracy", "f1_macro", "f1_weighted", "mcc", "auc_weighted", "log_loss")
+CLASSIFICATION_METRICS = ("accuracy", "f1_macro", "f1_weighted", "mcc", "auc_weighted", "log_loss", "f1")
 LOWER_IS_BETTER = ("log_loss",)
 
 
@@ -24,25 +24,35 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-def classification_metrics(labels: Sequence[str], true: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+def classification_metrics(
+    labels: Sequence[str], true: np.ndarray, probabilities: np.ndarray, positive: int | None = None
+) -> dict[str, float]:
     """Measure predictions.
 
     Args:
         labels: the label names; a label's id is its position.
         true: label ids, shape (n,).
         probabilities: shape (n, len(labels)), rows summing to 1.
+        positive: id of the label whose F1 is `f1`; None where there is no such metric.
 
     Returns:
         accuracy, f1_macro and f1_weighted, mcc (Matthews), log_loss (natural logarithm), and auc_weighted: the
         one-vs-rest area under the ROC curve, averaged with each label's count as its weight, as Azure's automated ML
         defines it (learn.microsoft.com/azure/machine-learning/how-to-understand-automated-ml). auc_weighted is
-        absent when a label has no row: there is no curve for it, and no number is better than a wrong one.
+        absent when a label has no row: there is no curve for it, and no number is better than a wrong one. With a
+        positive label also its F1, as `f1`. All are absent when there is no row.
     """
-    measured = {name: classification_metric(name, labels, true, probabilities) for name in CLASSIFICATION_METRICS}
+    if not len(true):
+        return {}
+    measured = {
+        name: classification_metric(name, labels, true, probabilities, positive) for name in CLASSIFICATION_METRICS
+    }
     return {name: value for name, value in measured.items() if not np.isnan(value)}
 
 
-def classification_metric(name: str, labels: Sequence[str], true: np.ndarray, probabilities: np.ndarray) -> float:
+def classification_metric(
+    name: str, labels: Sequence[str], true: np.ndarray, probabilities: np.ndarray, positive: int | None = None
+) -> float:
     """Return one of `classification_metrics`; NaN when it is not defined on these rows."""
     ids = np.arange(len(labels))
     if name == "log_loss":
@@ -58,6 +68,10 @@ def classification_metric(name: str, labels: Sequence[str], true: np.ndarray, pr
         return float(accuracy_score(true, predicted))
     if name == "mcc":
         return float(matthews_corrcoef(true, predicted))
+    if name == "f1":
+        if positive is None:
+            return float("nan")
+        return float(f1_score(true == positive, predicted == positive, zero_division=0))
     average = {"f1_macro": "macro", "f1_weighted": "weighted"}[name]
     return float(f1_score(true, predicted, labels=ids, average=average, zero_division=0))
 
@@ -72,6 +86,8 @@ def per_label_metrics(labels: Sequence[str], true: np.ndarray, predicted: np.nda
         true: label ids, shape (n,).
         predicted: label ids, shape (n,).
     """
+    if not len(true):
+        return [{"label": label, "precision": None, "recall": None, "f1": None, "support": 0} for label in labels]
     precision, recall, f1, support = precision_recall_fscore_support(
         true, predicted, labels=np.arange(len(labels)), zero_division=0
     )
@@ -86,13 +102,16 @@ def per_label_metrics(labels: Sequence[str], true: np.ndarray, predicted: np.nda
     ]
 
 
-def majority_class_metrics(labels: Sequence[str], train_counts: Sequence[int], true: np.ndarray) -> dict[str, float]:
+def majority_class_metrics(
+    labels: Sequence[str], train_counts: Sequence[int], true: np.ndarray, positive: int | None = None
+) -> dict[str, float]:
     """Measure the baseline that always answers the label most frequent in training, with the training frequencies.
 
     Args:
         labels: the label names.
         train_counts: rows of each label in the training split, in label order.
         true: label ids of the measured rows, shape (n,).
+        positive: see `classification_metrics`.
     """
     frequencies = np.asarray(train_counts, dtype=np.float64) / sum(train_counts)
-    return classification_metrics(labels, true, np.tile(frequencies, (len(true), 1)))
+    return classification_metrics(labels, true, np.tile(frequencies, (len(true), 1)), positive)

@@ -26,18 +26,24 @@ def metric_of_counts(name: str, counts: np.ndarray) -> float:
     return float(f1.mean() if name == "f1_macro" else (f1 * true).sum() / rows)
 
 
-def auc_weighted_by_ranks(true: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return auc_weighted as `classification_metric` does, by the Mann-Whitney statistic.
+def areas_by_ranks(hits: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each label's area under the ROC curve, and its rows, by the Mann-Whitney statistic.
 
-    The area under a ROC curve is the share of (row of the label, other row) pairs that are in the right order, ties
-    counting half (Hanley and McNeil 1982).
+    The area is the share of (row of the label, other row) pairs that are in the right order, ties counting half (Hanley
+    and McNeil 1982). It is NaN where there is no such pair.
+
+    Args:
+        hits: whether a row has a label, bool, shape (n, labels).
+        probabilities: shape (n, labels).
     """
-    rows, labels = probabilities.shape
-    hits = true[:, None] == np.arange(labels)
     positive = hits.sum(axis=0)
-    negative = rows - positive
-    if not (positive * negative).all():
-        return float("nan")
+    pairs = positive * (len(hits) - positive)
     ranks = (rankdata(probabilities, axis=0) * hits).sum(axis=0)
-    areas = (ranks - positive * (positive + 1) / 2) / (positive * negative)
-    return float((areas * positive).sum() / rows)
+    areas = (ranks - positive * (positive + 1) / 2) / np.where(pairs, pairs, 1)
+    return np.where(pairs, areas, np.nan), positive
+
+
+def auc_weighted_by_ranks(hits: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return auc_weighted as the metrics of both kinds of classification do; NaN when a label has no area."""
+    areas, positive = areas_by_ranks(hits, probabilities)
+    return float((areas * positive).sum() / positive.sum())

@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from finetune.answers import answered_probabilities, label_ids
+from finetune.answers import KINDS, AnswerKind, Scored
 from finetune.data.manifest import LABEL, DatasetManifest
+from finetune.measurement import scored_answers
 from finetune.report.costs import CostRow, Prices
+from finetune.tasks import Task, task_named
+from finetune.verdict import CHALLENGER, CHAMPION
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class Trial:
     """From start to end; None when it has not ended."""
     machine: str | None = None
     """What it ran on, as a table of prices names it."""
+    validation_loss: float | None = None
+    """The lowest; None when none was logged."""
 
     @property
     def ended_early(self) -> bool:
@@ -53,21 +58,6 @@ class Sweep:
 
 
 @dataclass(frozen=True)
-class Answered:
-    """One model's answers to the test rows."""
-
-    predicted: np.ndarray
-    """Label ids, shape (n,)."""
-    probabilities: np.ndarray
-    """Shape (n, labels)."""
-
-    @property
-    def confidence(self) -> np.ndarray:
-        """The probability of the answer that was given, shape (n,)."""
-        return self.probabilities[np.arange(len(self.predicted)), self.predicted]
-
-
-@dataclass(frozen=True)
 class Facts:
     """What is known when the report is written."""
 
@@ -77,7 +67,7 @@ class Facts:
     """Contents of verdict.json."""
     manifest: DatasetManifest
     predictions: pd.DataFrame
-    """Contents of predictions.parquet: see `finetune.answers.predictions_frame`."""
+    """Contents of predictions.parquet: see `finetune.answers.test_rows.predictions_frame`."""
     training: Mapping[str, Any] | None = None
     """Contents of the challenger's training.json."""
     no_training: str = "the model folder holds no training.json"
@@ -95,24 +85,31 @@ class Facts:
     prices: Prices | None = None
 
     @property
+    def task(self) -> Task:
+        """The data set's."""
+        return task_named(self.manifest.task)
+
+    @property
+    def kind(self) -> AnswerKind:
+        """How answers to the task are measured."""
+        return KINDS[self.task.problem]
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The label names; a label's id is its position."""
         return self.manifest.labels
-
-    @property
-    def true(self) -> np.ndarray:
-        """Label ids of the test rows, shape (n,)."""
-        return label_ids(self.predictions, self.labels)
 
     @property
     def texts(self) -> list[str]:
         """The text columns, in the order of predictions.parquet."""
         return list(self.predictions.columns[: self.predictions.columns.get_loc(LABEL)])
 
-    def answered(self, model: str) -> Answered | None:
-        """Return the answers of "challenger" or "champion"; None when it was not measured."""
-        probabilities = answered_probabilities(self.predictions, model, self.labels)
-        if probabilities is None:
-            return None
-        ids = {label: i for i, label in enumerate(self.labels)}
-        return Answered(self.predictions[model].map(ids).to_numpy(), probabilities)
+    @cached_property
+    def scored(self) -> Mapping[str, Scored]:
+        """What is measured of "challenger" and, where it was measured, of "champion"."""
+        given = {name: scored_answers(self.predictions, name, self.manifest) for name in (CHALLENGER, CHAMPION)}
+        return {name: scored for name, scored in given.items() if scored is not None}
+
+    def texts_of(self, row: int) -> dict[str, str]:
+        """Return the texts of one of the rows, counted from 0."""
+        return {column: str(self.predictions[column].iloc[row]) for column in self.texts}

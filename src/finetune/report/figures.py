@@ -1,6 +1,6 @@
 """The report's charts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -10,22 +10,25 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from finetune.comparison import is_known
 from finetune.data.manifest import DatasetManifest
-from finetune.report.analysis import Curve, Reliability, SliceRow, number
+from finetune.gate import signed
+from finetune.report.analysis import SliceRow, number
+from finetune.report.curves import Curve, Reliability
 from finetune.report.facts import Sweep
 from finetune.report.svg import BAD, CHALLENGER, CHAMPION, INK, LINE, MUTED, Drawing, draw, short
 
-_COLOURS = {"challenger": CHALLENGER, "champion": CHAMPION}
-_DASHES = {"challenger": "-", "champion": (0, (4, 2))}
+COLOURS = {"challenger": CHALLENGER, "champion": CHAMPION}
+DASHES = {"challenger": "-", "champion": (0, (4, 2))}
 _Corner = Literal["lower right", "lower left"]
-_SQUARE = (3.9, 3.4)
+SQUARE = (3.9, 3.4)
 _MARKERS = {"challenger": "o", "champion": "s"}
 
 
 def confusion_matrix(model: str, labels: Sequence[str], counts: np.ndarray) -> Drawing:
     """Draw counts, shape (labels, labels); a cell is as dark as its share of the true label's rows."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    full = to_rgba(_COLOURS[model])
+    full = to_rgba(COLOURS[model])
     # Never quite full, so that the numbers can be read on it.
     shade = LinearSegmentedColormap.from_list("shade", [(*full[:3], 0.0), (*full[:3], 0.62)])
     side = max(3.4, 1.6 + 0.3 * len(labels)) if len(labels) > 6 else 3.6
@@ -64,7 +67,7 @@ def roc(curves: dict[str, Curve], single: dict[str, Sequence[Curve]], positive: 
         axes.plot([0, 1], [0, 1], color=LINE, linewidth=1)
         _draw_curves(axes, curves, single, "lower right", "AUC")
 
-    return draw("roc", f"ROC curves{_of(positive)}", _areas(curves, "area under the curve"), _SQUARE, plot)
+    return draw("roc", f"ROC curves{_of(positive)}", _areas(curves, "area under the curve"), SQUARE, plot)
 
 
 def precision_recall(curves: dict[str, Curve], single: dict[str, Sequence[Curve]], positive: str | None) -> Drawing:
@@ -78,7 +81,7 @@ def precision_recall(curves: dict[str, Curve], single: dict[str, Sequence[Curve]
         "precision-recall",
         f"Precision-recall curves{_of(positive)}",
         _areas(curves, "average precision"),
-        _SQUARE,
+        SQUARE,
         plot,
     )
 
@@ -102,21 +105,28 @@ def _draw_curves(
 ) -> None:
     for model, several in single.items():
         for curve in several:
-            axes.plot(curve.x, curve.y, color=_COLOURS[model], linewidth=0.6, alpha=0.45)
+            axes.plot(curve.x, curve.y, color=COLOURS[model], linewidth=0.6, alpha=0.45)
     for model, curve in curves.items():
         axes.plot(
             curve.x,
             curve.y,
-            color=_COLOURS[model],
+            color=COLOURS[model],
             linewidth=2,
-            linestyle=_DASHES[model],
+            linestyle=DASHES[model],
             label=f"{model}, {area} {curve.area:.3f}",
         )
     axes.legend(loc=place)
 
 
-def calibration(found: dict[str, Reliability]) -> Drawing:
-    """Draw reliability diagrams by model, and below them how many answers had which confidence."""
+def calibration(found: Mapping[str, Reliability], what: str, share: str, counted: str = "rows") -> Drawing:
+    """Draw reliability diagrams by model, and below them how many answers had which probability.
+
+    Args:
+        found: by model.
+        what: the probability is of.
+        share: what the share is of.
+        counted: what is counted.
+    """
 
     def plot(figure: Figure) -> None:
         axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -125,8 +135,8 @@ def calibration(found: dict[str, Reliability]) -> Drawing:
             axes.plot(
                 bins.confidence,
                 bins.accuracy,
-                color=_COLOURS[model],
-                linestyle=_DASHES[model],
+                color=COLOURS[model],
+                linestyle=DASHES[model],
                 marker=_MARKERS[model],
                 markersize=4,
                 label=f"{model}, ECE {bins.error:.3f}",
@@ -136,16 +146,16 @@ def calibration(found: dict[str, Reliability]) -> Drawing:
                 np.minimum(np.floor(bins.confidence * 10), 9) / 10 + 0.03 + place * width,
                 bins.rows,
                 width,
-                color=_COLOURS[model],
+                color=COLOURS[model],
                 linewidth=0,
             )
-        axes.set(ylabel="share right", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        axes.set(ylabel=share, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         axes.legend(loc="lower right")
-        counts.set(xlabel="probability of the answer", ylabel="rows")
+        counts.set(xlabel=what, ylabel=counted)
         counts.yaxis.set_major_locator(MaxNLocator(3, integer=True))
 
     description = "; ".join(f"{model}: expected calibration error {bins.error:.4f}" for model, bins in found.items())
-    return draw("reliability", "Reliability diagram", description, _SQUARE, plot)
+    return draw("reliability", "Reliability diagram", description, SQUARE, plot)
 
 
 def slice_intervals(rows: Sequence[SliceRow], margin: float | None, what: str) -> Drawing:
@@ -163,7 +173,8 @@ def slice_intervals(rows: Sequence[SliceRow], margin: float | None, what: str) -
             colour = CHALLENGER if part.judged or margin is None else MUTED
             if margin is not None and part.judged and part.low < -margin:
                 colour = BAD
-            axes.plot([part.low, part.high], [place, place], color=colour, linewidth=2, alpha=0.6)
+            if is_known(part.low, part.high):
+                axes.plot([part.low, part.high], [place, place], color=colour, linewidth=2, alpha=0.6)
             axes.plot([part.value], [place], color=colour, marker="o", markersize=5)
         if margin is not None:
             axes.axvline(0, color=MUTED, linewidth=1)
@@ -177,7 +188,8 @@ def slice_intervals(rows: Sequence[SliceRow], margin: float | None, what: str) -
     return draw(
         "slices",
         f"Slices: {what}",
-        f"Lowest: {worst.name}, {worst.value:+.4f}, interval {worst.low:+.4f} to {worst.high:+.4f}. All in the table.",
+        f"Lowest: {worst.name}, {worst.value:+.4f}, interval {signed(worst.low)} to {signed(worst.high)}. All in the "
+        "table.",
         (6.6, 0.8 + 0.24 * len(rows)),
         plot,
     )
@@ -203,35 +215,37 @@ def scores_over_time(sweep: Sweep) -> Drawing:
     early = sum(trial.ended_early for trial in sweep.trials)
     best = max(trial.best for trial in sweep.trials if trial.best is not None)
     description = f"Trials: {len(sweep.trials)}, ended early: {early}; the highest score is {best:.4f}."
-    return draw("scores", "Score of each trial over time", description, _SQUARE, plot)
+    return draw("scores", "Score of each trial over time", description, SQUARE, plot)
 
 
 def learning_rates(sweep: Sweep) -> Drawing | None:
-    """Draw each trial's highest score by its learning rate; None when fewer than two trials name one."""
+    """Draw each trial's lowest validation loss by its learning rate; None when fewer than two trials name both."""
     points = [
-        (rate, trial.best, trial)
+        (rate, trial.validation_loss, trial)
         for trial in sweep.trials
-        if (rate := number(trial.parameters.get("learning_rate"))) is not None and rate > 0 and trial.best is not None
+        if (rate := number(trial.parameters.get("learning_rate"))) is not None
+        and rate > 0
+        and trial.validation_loss is not None
     ]
     if len({rate for rate, _, _ in points}) < 2:
         return None
 
     def plot(figure: Figure) -> None:
         axes = figure.add_subplot()
-        for rate, best, trial in points:
+        for rate, loss, trial in points:
             colour = CHALLENGER if trial.name == sweep.chosen else BAD if trial.ended_early else MUTED
             marker = "x" if trial.ended_early else "o"
-            scattered: PathCollection = axes.scatter([rate], [best], color=colour, marker=marker, s=30)
+            scattered: PathCollection = axes.scatter([rate], [loss], color=colour, marker=marker, s=30)
             scattered.set_zorder(3 if trial.name == sweep.chosen else 2)
-        axes.set(xlabel="learning rate, logarithmic", ylabel="highest score on validation", xscale="log")
+        axes.set(xlabel="learning rate, logarithmic", ylabel="lowest loss on validation", xscale="log")
         axes.minorticks_off()
         rates = [rate for rate, _, _ in points]
         ticks = np.geomspace(min(rates), max(rates), 3)
         axes.set_xticks(ticks, [f"{tick:.1e}" for tick in ticks])
 
-    best = max(points, key=lambda point: point[1])
-    description = f"The highest score, {best[1]:.4f}, came with a learning rate of {best[0]:.3g}."
-    return draw("learning-rates", "Learning rate against score", description, _SQUARE, plot)
+    best = min(points, key=lambda point: point[1])
+    description = f"The lowest loss, {best[1]:.4f}, came with a learning rate of {best[0]:.3g}."
+    return draw("learning-rates", "Learning rate against validation loss", description, SQUARE, plot)
 
 
 def parameter_importance(shares: dict[str, float]) -> Drawing:
@@ -246,7 +260,7 @@ def parameter_importance(shares: dict[str, float]) -> Drawing:
         axes.grid(visible=False, axis="y")
 
     description = "; ".join(f"{name} {share:.0%}" for name, share in shares.items())
-    return draw("importance", "Importance of the varied parameters", description, _SQUARE, plot)
+    return draw("importance", "Importance of the varied parameters", description, SQUARE, plot)
 
 
 _PANELS = (
@@ -323,7 +337,7 @@ def token_lengths(manifest: DatasetManifest) -> Drawing | None:
         axes.legend(loc="best")
 
     longest = "; ".join(f"{name}: the longest has {split.tokens_longest:,}" for name, split in counted.items())
-    return draw("token-lengths", "Rows by length in tokens", longest, _SQUARE, plot)
+    return draw("token-lengths", "Rows by length in tokens", longest, SQUARE, plot)
 
 
 def losses(sweep: Sweep) -> Drawing | None:
@@ -351,4 +365,4 @@ def losses(sweep: Sweep) -> Drawing | None:
         axes.legend(loc="upper right")
 
     last = "; ".join(f"{names[name]} loss ends at {points[-1][1]:.4f}" for name, points in curves.items())
-    return draw("losses", "Losses of the chosen trial", last, _SQUARE, plot)
+    return draw("losses", "Losses of the chosen trial", last, SQUARE, plot)

@@ -2,43 +2,38 @@
 
 from collections.abc import Sequence
 
-from finetune.report.analysis import Reliability, SliceRow
+from finetune.report.analysis import SliceRow
 from finetune.report.facts import Facts
 
 
-def intended_use(facts: Facts) -> str:
-    """Return what the model was made for."""
+def intended_use(facts: Facts, what: str) -> str:
+    """Return what the model was made for.
+
+    Args:
+        facts: of the report.
+        what: it does with a row, such as "Gives each row (text) a number".
+    """
     manifest = facts.manifest
-    columns = " and ".join(manifest.text_columns)
     return (
-        f"Gives each row ({columns}) one of {len(manifest.labels)} labels: {', '.join(manifest.labels)}. "
-        f"Fine-tuned from {manifest.checkpoint} on {manifest.splits['train'].rows:,} rows of {manifest.source}, and "
-        "meant for texts like these."
+        f"{what}. Fine-tuned from {manifest.checkpoint} on {manifest.splits['train'].rows:,} rows of "
+        f"{manifest.source}, and meant for texts like these."
     )
 
 
-def limits(facts: Facts, calibration: Reliability, slices: Sequence[SliceRow]) -> list[str]:
-    """Return what the figures say about where not to trust the model, and what they do not say."""
-    manifest, labels = facts.manifest, facts.metrics["labels"]
-    train = manifest.splits["train"]
-    weakest = min((row for row in labels if row["support"]), key=lambda row: row["f1"])
-    unmeasured = [row["label"] for row in labels if not row["support"]]
+def limits(facts: Facts, own: Sequence[str], slices: Sequence[SliceRow]) -> list[str]:
+    """Return what the figures say about where not to trust the model, and what they do not say.
+
+    Args:
+        facts: of the report.
+        own: what only models for this problem have to be told of.
+        slices: of the test rows.
+    """
     found = [
-        "It always answers one of its labels, also to a text that none of them fits; how it answers such texts was not "
-        "measured.",
+        *own,
         f"It was measured on {facts.metrics['rows']:,} rows of the same origin as its training data. Texts from "
         "elsewhere, in other languages, or of a later time were not.",
-        f"Its weakest label is {weakest['label']}: F1 {weakest['f1']:.4f} on {weakest['support']:,} rows.",
-        f"Its probabilities are off by {calibration.error:.4f} on average (expected calibration error).",
+        _cut(facts),
     ]
-    if unmeasured:
-        found.append(f"No test row of {', '.join(unmeasured[:8])}: how it answers such texts was not measured.")
-    if train.truncated_share:
-        found.append(
-            f"Texts are cut at {manifest.max_length:,} tokens; {train.truncated_share:.1%} of the training rows were."
-        )
-    else:
-        found.append(f"Texts longer than {manifest.max_length:,} tokens are cut; no training row was.")
     seen = facts.metrics["test_rows"]["seen_in_train"]
     if seen:
         found.append(f"{seen:,} of the test rows occur in train, so the figures are better than on new texts.")
@@ -49,3 +44,13 @@ def limits(facts: Facts, calibration: Reliability, slices: Sequence[SliceRow]) -
         found.append(f"Fewer than {fewest} test rows, so hardly known: {names}.")
     found.append("Nothing was measured about groups of people, or about texts made to mislead the model.")
     return found
+
+
+def _cut(facts: Facts) -> str:
+    manifest, train = facts.manifest, facts.manifest.splits["train"]
+    length = f"{manifest.max_length:,} tokens"
+    if manifest.window_overlap is not None:
+        return f"Longer texts are read in windows of {length} that share {manifest.window_overlap:,}."
+    if train.truncated_share:
+        return f"Texts are cut at {length}; {train.truncated_share:.1%} of the training rows were."
+    return f"Texts longer than {length} are cut; no training row was."

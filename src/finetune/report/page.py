@@ -1,6 +1,6 @@
 """report.html: one file, no script, no request to anywhere."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -8,36 +8,21 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from finetune.metrics.known import LESS_IS_BETTER
+from finetune.gate import signed
+from finetune.metrics.known import LESS_IS_BETTER, slice_metric
 from finetune.report import figures
-from finetune.report.analysis import (
-    LEAST_TRIALS_FOR_IMPORTANCE,
-    Curve,
-    Reliability,
-    confident_errors,
-    confusion,
-    frequent_confusions,
-    importance,
-    label_rows,
-    micro_curves,
-    precision_recall_curves,
-    reliability,
-    roc_curves,
-    slice_rows,
-    varied,
-)
-from finetune.report.facts import Answered, Facts
+from finetune.report.analysis import LEAST_TRIALS_FOR_IMPORTANCE, SliceRow, importance, slice_rows, varied
+from finetune.report.facts import Facts
 from finetune.report.limits import intended_use, limits
+from finetune.report.markdown import interval_text
+from finetune.report.problems import report_of
 from finetune.report.svg import Drawing
 from finetune.report.texts import visible
 from finetune.report.training_record import plain, training_arguments, training_rows
-from finetune.verdict import CHALLENGER, CHAMPION
+from finetune.verdict import BASELINE, CHALLENGER, CHAMPION
 
 _CUT, _WHOLE = 220, 5_000
 """Characters of a text that are shown, and that can be unfolded."""
-_MOST_ERRORS = 15
-_MOST_CONFUSIONS = 6
-_MATRIX_TABLE_LABELS = 40
 _DRAWN_SLICES = 40
 
 
@@ -48,7 +33,7 @@ class MetricRow:
     name: str
     challenger: float | None
     champion: float | None
-    majority_class: float | None
+    baseline: float | None
     difference: float | None
     better: bool | None
     """The difference is in the challenger's favour; None when there is none."""
@@ -67,8 +52,8 @@ def metric_rows(facts: Facts) -> list[MetricRow]:
         better = None if not difference else (difference < 0) == (name in LESS_IS_BETTER)
         quoted = comparison["difference"] if comparison is not None and name == primary else None
         interval = None if quoted is None else (quoted["low"], quoted["high"])
-        majority = measured.get("majority_class", {}).get(name)
-        rows.append(MetricRow(name, new.get(name), old.get(name), majority, difference, better, interval))
+        baseline = measured.get(BASELINE, {}).get(name)
+        rows.append(MetricRow(name, new.get(name), old.get(name), baseline, difference, better, interval))
     return rows
 
 
@@ -88,6 +73,12 @@ def no_champion(facts: Facts) -> str:
 
 def render_page(facts: Facts) -> str:
     """Return report.html."""
+    return render_report(facts)[0]
+
+
+def render_report(facts: Facts) -> tuple[str, list[Drawing]]:
+    """Return report.html and the figures in it."""
+    context = _context(facts)
     folder = Path(__file__).parent
     environment = Environment(
         loader=FileSystemLoader(folder),
@@ -98,8 +89,10 @@ def render_page(facts: Facts) -> str:
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
     environment.filters |= {
-        "figure4": lambda value: "–" if value is None else f"{value:.4f}",
-        "signed": lambda value: "–" if value is None else f"{value:+.4f}".replace("-", "−"),
+        "figure4": _figure,
+        "signed": _signed,
+        "interval": lambda part: interval_text(part.low, part.high, _signed),
+        "plain_interval": lambda part: interval_text(part.low, part.high, _figure),
         "thousands": lambda value: f"{value:,}",
         "percent": lambda value: "–" if value is None else f"{value:.1%}",
         "time": lambda value: f"{datetime.fromisoformat(value):%Y-%m-%d %H:%M %Z}",
@@ -107,89 +100,70 @@ def render_page(facts: Facts) -> str:
         "cut": lambda text: f"{text[:_CUT].rstrip()}…" if len(text) > _CUT else text,
         "whole": lambda text: text[:_WHOLE],
     }
-    return environment.get_template("page.html").render(_context(facts), style=(folder / "page.css").read_text())
+    template = environment.get_template(f"problems/{facts.task.problem}.html")
+    page = template.render(context, style=(folder / "page.css").read_text())
+    return page, list(_drawings(context))
+
+
+def _drawings(value: Any) -> Iterator[Drawing]:
+    """Yield the figures in a template's context, wherever they are."""
+    if isinstance(value, Drawing):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _drawings(part)
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else signed(value).replace("-", "−")
 
 
 def _context(facts: Facts) -> dict[str, Any]:
-    models = {name: answers for name in (CHALLENGER, CHAMPION) if (answers := facts.answered(name)) is not None}
-    slices = slice_rows(facts)
-    calibrated = {name: reliability(facts, answers) for name, answers in models.items()}
+    slices, report = slice_rows(facts), report_of(facts)
     checks = sorted(facts.verdict["checks"], key=lambda check: check["passed"])
     champion = facts.metrics["champion"]
+    rows = metric_rows(facts)
     return {
         "facts": facts,
         "verdict": facts.verdict,
+        "sections": report.sections,
         "checks": checks,
         "failed": sum(not check["passed"] for check in checks),
         "champion": champion_name(facts),
         "no_champion": no_champion(facts),
         "unusable": champion.get("unusable") if champion is not None else None,
-        "metric_rows": metric_rows(facts),
+        "metric_rows": rows,
+        "less_is_better": [row.name for row in rows if row.name in LESS_IS_BETTER],
+        "baseline_name": facts.kind.baseline_name,
+        "baseline": report.baseline,
         "comparison": facts.metrics["comparison"],
-        "label_rows": label_rows(facts),
-        "confusions": [
-            (
-                name,
-                figures.confusion_matrix(name, facts.labels, confusion(facts, answers)),
-                frequent_confusions(facts, answers, _MOST_CONFUSIONS),
-                _matrix(facts, answers),
-            )
-            for name, answers in models.items()
-        ],
-        "curve_figures": _curve_figures(facts, models, calibrated),
-        "curveless": [facts.labels[i] for i in range(len(facts.labels)) if not (facts.true == i).any()],
-        "calibrated": calibrated,
         "slices": slices,
         "slice_figure": _slice_figure(facts, slices),
-        "errors": confident_errors(facts, _MOST_ERRORS),
-        "wrong": int((models[CHALLENGER].predicted != facts.true).sum()),
+        "slice_metric": slice_metric(facts.task),
+        "slices_are_shares": facts.kind.right(slice_metric(facts.task), facts.scored[CHALLENGER]) is not None,
         "whole_characters": _WHOLE,
         "cut_characters": _CUT,
         "length_figure": figures.token_lengths(facts.manifest),
         "training_rows": training_rows(facts.training or {}),
         "training_arguments": training_arguments(facts.training or {}),
         **_sweep(facts),
-        "intended_use": intended_use(facts),
-        "limits": limits(facts, calibrated[CHALLENGER], slices),
+        "intended_use": intended_use(facts, report.use(facts)),
+        "limits": limits(facts, report.limits(facts), slices),
+        **report.page(facts),
     }
 
 
-def _matrix(facts: Facts, model: Answered) -> list[list[int]] | None:
-    return confusion(facts, model).tolist() if len(facts.labels) <= _MATRIX_TABLE_LABELS else None
-
-
-def _curve_figures(
-    facts: Facts, models: Mapping[str, Answered], calibrated: dict[str, Reliability]
-) -> Sequence[Drawing]:
-    binary = len(facts.labels) == 2
-    roc: dict[str, Curve] = {}
-    precision_recall: dict[str, Curve] = {}
-    singles: tuple[dict[str, Sequence[Curve]], dict[str, Sequence[Curve]]] = ({}, {})
-    for name, answers in models.items():
-        of_labels = roc_curves(facts, answers), precision_recall_curves(facts, answers)
-        if not binary:
-            roc[name], precision_recall[name] = micro_curves(facts, answers)
-            if name == CHALLENGER:
-                singles = {name: list(of_labels[0].values())}, {name: list(of_labels[1].values())}
-        elif 1 in of_labels[0]:
-            roc[name], precision_recall[name] = of_labels[0][1], of_labels[1][1]
-    positive = facts.labels[1] if binary else None
-    drawn = [figures.calibration(calibrated)]
-    if roc:
-        drawn = [
-            figures.roc(roc, singles[0], positive),
-            figures.precision_recall(precision_recall, singles[1], positive),
-            *drawn,
-        ]
-    return drawn
-
-
-def _slice_figure(facts: Facts, slices: Sequence[Any]) -> Drawing | None:
+def _slice_figure(facts: Facts, slices: Sequence[SliceRow]) -> Drawing | None:
     if not slices:
         return None
     compared = facts.metrics["comparison"] is not None
     margin = facts.verdict["policy"]["slice_margin"] if compared else None
-    what = "accuracy, challenger minus champion" if compared else "accuracy of the challenger"
+    metric = slice_metric(facts.task)
+    what = f"{metric}, challenger minus champion" if compared else f"{metric} of the challenger"
     return figures.slice_intervals(slices[:_DRAWN_SLICES], margin, what)
 
 

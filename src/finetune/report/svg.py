@@ -24,6 +24,11 @@ _VARIABLES = {
     CHAMPION: "var(--champion)",
     BAD: "var(--bad)",
 }
+_LIGHT = {"ink": "#1b1f24", "muted": "#57606a", "line": "#d5dae0", "challenger": "#0a5dc2", "champion": "#b35309"}
+_LIGHT |= {"bad": "#b42318", "page": "#ffffff"}
+_DARK = {"ink": "#e7ebf0", "muted": "#a2adba", "line": "#3a434e", "challenger": "#6cb2ff", "champion": "#f5a65b"}
+_DARK |= {"bad": "#ff8a80", "page": "#12161c"}
+"""The values of page.css, for a figure that stands alone."""
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "report",
@@ -85,6 +90,18 @@ def draw(name: str, title: str, description: str, size: tuple[float, float], plo
         plot(figure)
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return Drawing(name, title, description, _inline(stream.getvalue(), name, title, description), round(size[0] * 72))
+
+
+def alone(drawing: Drawing) -> str:
+    """Return a figure as an SVG file of its own, with the page's colours in it, light or dark."""
+    (width, height) = re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', drawing.svg)[0]
+    light, dark = ("".join(f"--{name}: {value}; " for name, value in colours.items()) for colours in (_LIGHT, _DARK))
+    style = (
+        f"svg {{ {light}background: var(--page); stroke-linejoin: round; font-family: system-ui, sans-serif; }} "
+        f"@media (prefers-color-scheme: dark) {{ svg {{ {dark}}} }}"
+    )
+    start = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}pt" height="{height}pt" '
+    return drawing.svg.replace("<svg ", start, 1).replace("><title", f"><style>{style}</style><title", 1) + "\n"
 
 
 def short(text: str, most: int = 22) -> str:

@@ -18,6 +18,7 @@ from finetune.training.contents import HARDWARE_METRICS, MACHINE_TAG, SCORE
 
 LOGGER = logging.getLogger(__name__)
 
+VALIDATION_LOSS = "validation/loss"
 NOT_TRACKED = "none: the tracking server did not answer"
 _MOST_TRIALS = 200
 _TRACKING_FAILURES = (mlflow.MlflowException, AzureError, OSError)
@@ -93,15 +94,15 @@ def find_sweep(run: Run | None, training: Mapping[str, Any] | None) -> tuple[Swe
     return Sweep(trials, None if chosen is None else chosen.name, losses, hardware), ""
 
 
-def log_files(run: Run | None, *paths: Path) -> None:
-    """Log files as artefacts of the active run; a tracking server that does not take them costs a warning."""
+def log_files(run: Run | None, folder: str, *paths: Path) -> None:
+    """Log files as artefacts of the active run, in a folder; a server that does not take them costs a warning."""
     if run is None:
         return
     try:
         for path in paths:
-            mlflow.log_artifact(str(path), "report")
+            mlflow.log_artifact(str(path), folder)
     except _TRACKING_FAILURES as error:
-        LOGGER.warning("the report is not among the run's artefacts: %s", error)
+        LOGGER.warning("%s: not among the run's artefacts: %s", folder, error)
 
 
 def _trained_by(client: MlflowClient, training: Mapping[str, Any] | None) -> Run | None:
@@ -141,13 +142,14 @@ def _trial(client: MlflowClient, run: Run) -> Trial:
     name = run.info.run_name or run.info.run_id
     seconds = None if run.info.end_time is None else (run.info.end_time - run.info.start_time) / 1000
     machine = run.data.tags.get(MACHINE_TAG)
-    return Trial(name, run.info.status, run.data.params, scores, run.info.run_id, seconds, machine)
+    loss = min((point.value for point in _history(client, run.info.run_id, VALIDATION_LOSS)), default=None)
+    return Trial(name, run.info.status, run.data.params, scores, run.info.run_id, seconds, machine, loss)
 
 
 def _losses(client: MlflowClient, run_id: str) -> dict[str, tuple[tuple[int, float], ...]]:
     return {
         name: tuple((point.step, point.value) for point in _history(client, run_id, name))
-        for name in ("loss", "validation/loss")
+        for name in ("loss", VALIDATION_LOSS)
     }
 
 

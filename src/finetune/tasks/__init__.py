@@ -1,5 +1,5 @@
 """The tasks a model can be fine-tuned for, one row each."""
 
-from finetune.tasks.table import TASKS, Task, task_named
+from finetune.tasks.table import LESS_IS_BETTER, METRICS, PROBLEMS, TASKS, Benchmark, Problem, Task, task_named
 
-__all__ = ["TASKS", "Task", "task_named"]
+__all__ = ["LESS_IS_BETTER", "METRICS", "PROBLEMS", "TASKS", "Benchmark", "Problem", "Task", "task_named"]

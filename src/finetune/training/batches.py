@@ -11,11 +11,11 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from finetune.data.tokenise import IGNORED_LABEL, LENGTH, READ_BACK
 from finetune.errors import InputError
 
-LENGTH = "length"
-IGNORED_LABEL = -100
-"""What losses leave out: torch's `ignore_index`."""
+POSITIONS = ("start_positions", "end_positions")
+"""Columns whose values are places among a row's tokens."""
 _MEGA_BATCHES = 50
 """Batches that are sorted together, as the Trainer's length grouping has it: similar lengths, and still much chance."""
 
@@ -39,17 +39,33 @@ class TokenRows:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What a row holds besides its length."""
-        return tuple(name for name in self._chunks[0] if name != LENGTH)
+        """What is made into batches: inputs of the model, and labels."""
+        return tuple(name for name in self._chunks[0] if name != LENGTH and name not in READ_BACK)
+
+    def of_tokens(self, column: str) -> bool:
+        """Tell whether a column has a value for each token."""
+        return isinstance(self._chunks[0][column], tuple)
+
+    def values(self, column: str) -> np.ndarray:
+        """Return a column that has values for rows, shape (rows, …)."""
+        return np.concatenate([chunk[column] for chunk in self._chunks])
 
     def row(self, index: int) -> dict[str, np.ndarray]:
-        """Return a row: column → values, shape (tokens,), or () for a single label."""
+        """Return a row's inputs and labels: column → values, shape (tokens,); () for one label, (labels,) for flags."""
+        return self._of_row(index, self.columns)
+
+    def read_back(self, index: int) -> dict[str, np.ndarray]:
+        """Return what only reads a row's answer back, likewise."""
+        return self._of_row(index, [name for name in self._chunks[0] if name in READ_BACK])
+
+    def _of_row(self, index: int, names: Sequence[str]) -> dict[str, np.ndarray]:
         number = bisect_right(self._starts, index) - 1
         at = index - self._starts[number]
+        chunk = self._chunks[number]
         return {
             name: column[0][column[1][at] : column[1][at + 1]] if isinstance(column, tuple) else column[at]
-            for name, column in self._chunks[number].items()
-            if name != LENGTH
+            for name in names
+            for column in (chunk[name],)
         }
 
 
@@ -59,6 +75,8 @@ def _arrays(batch: pa.RecordBatch) -> dict[str, np.ndarray | tuple[np.ndarray, n
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         if pa.types.is_list(column.type):
             arrays[name] = (column.values.to_numpy(), column.offsets.to_numpy())
+        elif pa.types.is_fixed_size_list(column.type):
+            arrays[name] = column.flatten().to_numpy().reshape(len(column), -1)
         else:
             arrays[name] = column.to_numpy()
     return arrays
@@ -90,14 +108,16 @@ def collate(rows: TokenRows, indices: Sequence[int] | np.ndarray, padding: Paddi
     """Make a batch of rows, padded to the longest of them.
 
     Returns:
-        Column → tensor of shape (rows, longest), or (rows,) for single labels.
+        Column → tensor of shape (rows, longest), or (rows, …) for labels of whole rows.
     """
     picked = [rows.row(int(index)) for index in indices]
     width = max(int(rows.lengths[int(index)]) for index in indices)
     batch = {}
     for name in rows.columns:
-        if np.ndim(picked[0][name]) == 0:
+        if not rows.of_tokens(name):
             filled = np.array([row[name] for row in picked])
+            if padding.left and name in POSITIONS:
+                filled += width - rows.lengths[np.asarray(indices)]
         else:
             filled = np.full((len(picked), width), padding.value(name), dtype=np.int64)
             for line, row in zip(filled, picked, strict=True):

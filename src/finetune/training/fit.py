@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 import transformers
 
 from finetune.data.manifest import DatasetManifest, read_manifest
+from finetune.environment import environment_sha256
 from finetune.errors import InputError
 from finetune.files import write_json
 from finetune.tasks import task_named
@@ -19,13 +20,14 @@ from finetune.training.arguments import NEVER, TrainArguments, check_arguments, 
 from finetune.training.batches import Padding, TokenRows
 from finetune.training.choices import Choice, Choices, choose, detect_hardware
 from finetune.training.contents import TRAINING_RECORD
-from finetune.training.hardware import describe_hardware, package_versions
+from finetune.training.hardware import describe_hardware, package_versions, process_seconds
 from finetune.training.interruption import InterruptedTrainingError, Interruption, terminable
 from finetune.training.loop import Parts, RunState, kept_step, restore, restore_tensors, train
 from finetune.training.memory import keep_freed_memory
 from finetune.training.model_folder import save_model_folder
-from finetune.training.network import load_for_training, set_up, to_save
+from finetune.training.network import load_for_training, set_up, settle_attention, to_save
 from finetune.training.optimisation import make_optimizer
+from finetune.training.problems import head_of, validated
 from finetune.training.processes import Processes, joined_processes
 from finetune.training.saving import Checkpoint, CheckpointFolder
 from finetune.training.schedule import Order, Schedule
@@ -55,14 +57,22 @@ def fit(arguments: TrainArguments) -> dict[str, Any] | None:
 
 
 def _fit(arguments: TrainArguments, processes: Processes, interruption: Interruption) -> dict[str, Any] | None:
-    started = time.perf_counter()
+    started, start_up = time.perf_counter(), process_seconds()
     manifest = read_manifest(Path(arguments.dataset))
     task = task_named(manifest.task)
+    head = head_of(task)
+    if arguments.label_smoothing_factor is not None and not head.smoothing:
+        raise InputError(
+            f"--label_smoothing_factor {arguments.label_smoothing_factor}: for names that exclude each other; the "
+            f"labels of {task.name} are no such"
+        )
     transformers.set_seed(arguments.seed)
     choices = choose(arguments, detect_hardware())
     torch.set_float32_matmul_precision(choices.matmul_precision.value)
     if choices.freed_memory.value == "kept" and not keep_freed_memory():
         choices = replace(choices, freed_memory=Choice("returned", "the C library has no setting for it"))
+    attention = settle_attention(arguments.checkpoint, task, arguments.attention, choices.attention)
+    choices = replace(choices, attention=attention)
     tokenizer, plain = load_for_training(arguments.checkpoint, task, manifest, choices.attention.value)
     model, done = set_up(plain, arguments, choices)
     model.to(processes.device)
@@ -83,11 +93,14 @@ def _fit(arguments: TrainArguments, processes: Processes, interruption: Interrup
     parts = Parts(
         model=model,
         optimizer=optimizer,
-        stepper=Stepper(stepped, optimizer, rows, padding, arguments, precision, processes),
+        stepper=Stepper(stepped, optimizer, rows, padding, arguments, precision, processes, head),
         schedule=schedule,
         order=Order(schedule, rows.lengths, arguments.batching == "length_grouped", arguments.seed),
         validation=Validation(
-            validation_rows, task, manifest, padding, arguments.per_device_eval_batch_size, precision
+            validated(task, manifest.labels, validation_rows, Path(arguments.dataset)),
+            padding,
+            arguments.per_device_eval_batch_size,
+            precision,
         ),
         folder=folder,
         processes=processes,
@@ -111,7 +124,7 @@ def _fit(arguments: TrainArguments, processes: Processes, interruption: Interrup
             return None
         if kept != state.step:
             restore_tensors(model, folder.load_best(kept))
-        save_model_folder(Path(arguments.model), to_save(model), tokenizer, task, manifest)
+        save_model_folder(Path(arguments.model), _writer(to_save(model), tokenizer), task, manifest)
         record = {
             "checkpoint": arguments.checkpoint,
             "task": task.name,
@@ -124,8 +137,10 @@ def _fit(arguments: TrainArguments, processes: Processes, interruption: Interrup
             "steps": state.step,
             "resumed_after_steps": state.resumed,
             "processes": processes.count,
+            "rows": {"train": len(rows), "trained": state.rows},
             "samples_per_second": round(state.rows / max(state.seconds, 1e-9), 3),
             "seconds": {
+                "start": round(start_up, 2),
                 "load": round(loaded - started, 2),
                 "train": round(trained - loaded, 2),
                 "steps": round(state.seconds, 2),
@@ -134,6 +149,7 @@ def _fit(arguments: TrainArguments, processes: Processes, interruption: Interrup
             "data": {split: summary.sha256 for split, summary in manifest.splits.items()},
             "hardware": describe_hardware(),
             "versions": package_versions(),
+            "environment_sha256": environment_sha256(),
         }
         write_json(Path(arguments.model) / TRAINING_RECORD, record)
         status = "FINISHED"
@@ -144,6 +160,14 @@ def _fit(arguments: TrainArguments, processes: Processes, interruption: Interrup
     finally:
         if log is not None:
             log.close(status)
+
+
+def _writer(model: Any, tokenizer: Any) -> Callable[[Path], None]:
+    def write(checkpoint: Path) -> None:
+        model.save_pretrained(checkpoint)
+        tokenizer.save_pretrained(checkpoint)
+
+    return write
 
 
 def _found(

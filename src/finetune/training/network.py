@@ -18,6 +18,8 @@ from finetune.training.arguments import ALWAYS, TrainArguments
 from finetune.training.choices import Choice, Choices
 from finetune.training.dropout import use_threshold_dropout
 from finetune.training.last_layer import use_all_tokens, use_first_token_only, why_all_tokens
+from finetune.training.precision import AUTO
+from finetune.training.problems import head_of
 
 LOGGER = logging.getLogger(__name__)
 
@@ -37,7 +39,55 @@ def load_for_training(
             f"--checkpoint {checkpoint}: its tokenizer ({found[:12]}) is not the one the data set was tokenised with "
             f"({manifest.tokenizer_sha256[:12]}, {manifest.checkpoint}); give prep and train the same checkpoint"
         )
-    return tokenizer, load_model(folder, checkpoint, task, manifest, attention)
+    model = load_model(folder, checkpoint, task, manifest, attention)
+    settle_padding(tokenizer, model, checkpoint)
+    return tokenizer, model
+
+
+def settle_padding(tokenizer: Any, model: transformers.PreTrainedModel, checkpoint: str) -> None:
+    """Let tokenizer and model agree on what fills batches up, and on which side.
+
+    Decoders' heads read the last token before the padding, which they know by its id; one without a padding token takes
+    its end token. Padding goes to the right, where it moves no token's position; to the left for XLNet, whose heads
+    read the very last token.
+
+    Raises:
+        InputError: the tokenizer has neither token.
+    """
+    if tokenizer.pad_token_id is None:
+        if tokenizer.eos_token_id is None:
+            raise InputError(f"--checkpoint {checkpoint}: its tokenizer has neither a padding nor an end token")
+        tokenizer.pad_token = tokenizer.eos_token
+    model.config.pad_token_id = tokenizer.pad_token_id
+    tokenizer.padding_side = "left" if model.config.model_type == "xlnet" else "right"
+
+
+def model_class(folder: Path, checkpoint: str, task: Task) -> Any:
+    """Return the class that a checkpoint is loaded as.
+
+    Raises:
+        InputError: its architecture has none with the task's head.
+    """
+    name = head_of(task).auto_model
+    config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    known = getattr(transformers, name)._model_mapping
+    if type(config) not in known:
+        raise InputError(
+            f"--checkpoint {checkpoint}: {config.model_type} has no {name.removeprefix('Auto')}, which the task "
+            f"{task.name} needs; expected another architecture"
+        )
+    found = known[type(config)]
+    return found[0] if isinstance(found, tuple) else found
+
+
+def settle_attention(checkpoint: str, task: Task, asked: str, choice: Choice) -> Choice:
+    """Return an attention kernel that the checkpoint's architecture has, where none was asked for by name."""
+    loaded = model_class(resolve_checkpoint(checkpoint).folder, checkpoint, task)
+    supported = {"flash_attention_2": loaded._supports_flash_attn, "sdpa": loaded._supports_sdpa, "eager": True}
+    if asked != AUTO or supported[choice.value]:
+        return choice
+    kernel = "sdpa" if loaded._supports_sdpa else "eager"
+    return Choice(kernel, f"{loaded.__name__} has no {choice.value}")
 
 
 def load_model(
@@ -48,13 +98,13 @@ def load_model(
     Raises:
         InputError: it cannot be loaded for this task, or not with this attention kernel.
     """
-    auto_model = getattr(transformers, task.auto_model)
+    name = head_of(task).auto_model
+    model_class(folder, checkpoint, task)
+    auto_model = getattr(transformers, name)
     try:
-        return auto_model.from_pretrained(
+        model = auto_model.from_pretrained(
             folder,
-            num_labels=len(manifest.labels),
-            id2label=dict(enumerate(manifest.labels)),
-            label2id={label: i for i, label in enumerate(manifest.labels)},
+            **head_of(task).config(manifest.labels),
             trust_remote_code=False,
             use_safetensors=True,
             dtype=torch.float32,
@@ -63,7 +113,10 @@ def load_model(
             ignore_mismatched_sizes=True,
         )
     except (OSError, ValueError, ImportError) as error:
-        raise InputError(f"--checkpoint {checkpoint}: cannot be loaded as {task.auto_model}: {error}") from None
+        raise InputError(f"--checkpoint {checkpoint}: cannot be loaded as {name}: {error}") from None
+    # A decoder's keys and values serve the next token, and there is none.
+    model.config.use_cache = False
+    return model
 
 
 def set_up(
@@ -130,8 +183,12 @@ def freeze_first_layers(model: transformers.PreTrainedModel, count: int) -> int:
 
 
 def _embedding_parts(model: transformers.PreTrainedModel) -> list[nn.Module]:
-    embeddings = getattr(model.base_model, "embeddings", None)
-    return [] if embeddings is None else [embeddings]
+    """Return what else turns tokens into vectors: a module of that name, or bare tables, as GPT-2's of positions."""
+    return [
+        child
+        for name, child in model.base_model.named_children()
+        if name == "embeddings" or isinstance(child, nn.Embedding)
+    ]
 
 
 def _layers(model: transformers.PreTrainedModel) -> nn.ModuleList:

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from finetune.data.tokenise import IGNORED_LABEL
 from finetune.errors import InputError
 from finetune.training.arguments import TrainArguments
-from finetune.training.batches import IGNORED_LABEL, Padding, Share, TokenRows, collate, shares, tensors_to
+from finetune.training.batches import Padding, Share, TokenRows, collate, shares, tensors_to
 from finetune.training.network import autocast
+from finetune.training.problems import Head, answered
 from finetune.training.processes import Processes
 
 LOGGER = logging.getLogger(__name__)
@@ -46,12 +48,14 @@ class Stepper:
         arguments: TrainArguments,
         precision: str,
         processes: Processes,
+        head: Head,
     ) -> None:
         self.model = model
         self.scaler = torch.amp.GradScaler(processes.device.type, enabled=precision == "fp16")
         self.micro_batch = arguments.per_device_train_batch_size
         self._optimizer, self._rows, self._padding = optimizer, rows, padding
         self._arguments, self._precision, self._processes = arguments, precision, processes
+        self._head = head
         self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     def take(self, batch: np.ndarray, step: int, learning_rate: float) -> StepFigures:
@@ -84,25 +88,16 @@ class Stepper:
             waiting = nullcontext() if processes.count == 1 or last else self.model.no_sync()
             with waiting:
                 with autocast(self._precision, processes.device):
-                    loss = self._loss(tensors_to(batch, processes.device))
-                # Each row counts alike, however rows fall on shares and processes (whose gradients are averaged).
-                weight = self._items_of(batch["labels"]) / items if share.counts else 0.0
+                    logits = answered(self.model, (moved := tensors_to(batch, processes.device)), self._head)
+                loss = self._head.loss(logits, moved, self._arguments.label_smoothing_factor or 0.0)
+                # Each item counts alike, however rows fall on shares and processes (whose gradients are averaged).
+                weight = 1 / items if share.counts else 0.0
                 self.scaler.scale(loss * (weight * processes.count)).backward()
             total += loss.detach() * weight
             if share.counts:
                 tokens += int(self._rows.lengths[share.rows].sum())
                 computed += batch["input_ids"].numel()
         return float(total), tokens, computed
-
-    def _loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        smoothing = self._arguments.label_smoothing_factor
-        if smoothing is None:
-            return self.model(**batch).loss
-        labels = batch.pop("labels")
-        logits = self.model(**batch).logits.float()
-        return nn.functional.cross_entropy(
-            logits.view(-1, logits.shape[-1]), labels.view(-1), ignore_index=IGNORED_LABEL, label_smoothing=smoothing
-        )
 
     def _update(self, learning_rate: float) -> float:
         for group in self._optimizer.param_groups:
@@ -116,13 +111,9 @@ class Stepper:
 
     def _items(self, batch: np.ndarray) -> int:
         """Count what the mean loss of a global batch is a mean of: rows, or labelled tokens."""
-        if np.ndim(self._rows.row(0)["labels"]) == 0:
+        if not self._head.labelled_tokens:
             return len(batch)
         return max(1, sum(int((self._rows.row(int(row))["labels"] != IGNORED_LABEL).sum()) for row in batch))
-
-    @staticmethod
-    def _items_of(labels: torch.Tensor) -> int:
-        return len(labels) if labels.ndim == 1 else int((labels != IGNORED_LABEL).sum())
 
     def _lower_batch(self, error: torch.OutOfMemoryError) -> None:
         self._optimizer.zero_grad(set_to_none=True)

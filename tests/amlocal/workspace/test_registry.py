@@ -98,6 +98,13 @@ def data(name: str, path: Path | str, kind: str = "uri_folder", **more: object) 
     return Data(name=name, path=str(path), type=kind, **more)
 
 
+def test_the_version_after_10_is_11(ml_client: MLClient, name: str, project: Path) -> None:
+    """Compared as texts, 9 would be the greatest of them for ever."""
+    for stated, version in (("9", "9"), (None, "10"), (None, "11")):
+        (project / "src" / "main.py").write_text(f"{version}\n")
+        assert ml_client.data.create_or_update(data(name, project / "src", version=stated)).version == version
+
+
 def test_data_has_versions_by_number_and_the_latest_is_the_one_created_last(
     ml_client: MLClient, name: str, project: Path, registry: Registry
 ) -> None:

@@ -1,6 +1,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import datasets
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pytest
 from support import write_csv
 
+from finetune.data.encoders import encode_classes
 from finetune.data.manifest import examples_sha256, read_manifest
 from finetune.data.prepare import PrepareRequest, prepare
 from finetune.data.tokenise import TokenCounter, TokenLengths, load_tokenizer, resolve_max_length, tokenise, write_arrow
@@ -67,7 +69,8 @@ def test_pairs_are_tokenised_together(prepare_request: PrepareRequest, tmp_path:
 def test_truncation_is_counted_and_exact(tiny_checkpoint: Path) -> None:
     frame = pd.DataFrame({"text": ["my order", "my order is late", "the parcel"], "label": ["a", "b", "a"]})
     counter = TokenCounter(load_tokenizer(tiny_checkpoint), max_length=4)
-    table = pa.Table.from_batches(tokenise(frame, ["text"], ["a", "b"], counter))
+    encode = partial(encode_classes, text_columns=["text"], labels=["a", "b"], counter=counter)
+    table = pa.Table.from_batches(tokenise(frame, encode))
     assert table.column("length").to_pylist() == [4, 4, 4]
     assert counter.counted() == TokenLengths(4.0, 6, pytest.approx(1 / 3), {"4": 2, "8": 1})
     assert table.column("labels").to_pylist() == [0, 1, 0]
@@ -79,7 +82,8 @@ def test_the_tokens_of_few_batches_are_in_memory_at_once(tiny_checkpoint: Path, 
 
     def watched() -> Iterator[pa.RecordBatch]:
         before = pa.total_allocated_bytes()
-        for batch in tokenise(frame, ["text"], ["a"], counter):
+        encode = partial(encode_classes, text_columns=["text"], labels=["a"], counter=counter)
+        for batch in tokenise(frame, encode):
             held.append(pa.total_allocated_bytes() - before)
             sizes.append(batch.nbytes)
             yield batch
@@ -112,7 +116,7 @@ def test_a_failed_prep_leaves_no_manifest(prepare_request: PrepareRequest, tmp_p
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"format": 0}, "format 0; expected 3"), ({"splits": 3}, "expected the manifest"), ({"more": 1}, "more")],
+    [({"format": 0}, "format 0; expected 4"), ({"splits": 3}, "expected the manifest"), ({"more": 1}, "more")],
 )
 def test_a_broken_manifest_is_refused(message_dataset: Path, tmp_path: Path, change: dict, message: str) -> None:
     value = json.loads((message_dataset / "dataset.json").read_text())

@@ -16,8 +16,9 @@ LABELS = ["a", "b", "c"]
 def test_metrics_of_a_worked_example() -> None:
     true = np.array([0, 0, 1, 1])
     probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7]])
-    metrics = classification_metrics(["a", "b"], true, probabilities)
+    metrics = classification_metrics(["a", "b"], true, probabilities, positive=1)
     assert tuple(metrics) == CLASSIFICATION_METRICS
+    assert metrics["f1"] == pytest.approx(4 / 5)
     assert metrics["accuracy"] == 0.75
     # Label a: precision 1, recall 1/2, F1 2/3. Label b: precision 2/3, recall 1, F1 4/5.
     assert metrics["f1_macro"] == pytest.approx((2 / 3 + 4 / 5) / 2)
@@ -25,6 +26,11 @@ def test_metrics_of_a_worked_example() -> None:
     assert metrics["auc_weighted"] == 1.0
     assert metrics["mcc"] == pytest.approx((1 * 2 - 1 * 0) / np.sqrt(3 * 2 * 2 * 1))
     assert metrics["log_loss"] == pytest.approx(-np.mean(np.log([0.9, 0.4, 0.8, 0.7])))
+
+
+def test_f1_is_absent_without_a_positive_label() -> None:
+    metrics = classification_metrics(["a", "b"], np.array([0, 1]), np.array([[0.9, 0.1], [0.4, 0.6]]))
+    assert "f1" not in metrics
 
 
 def test_auc_is_weighted_by_the_labels_counts() -> None:

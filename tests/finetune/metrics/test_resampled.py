@@ -29,7 +29,7 @@ def test_ranks_give_the_same_area_as_curves() -> None:
         probabilities = generator.random((rows, labels)).round(2) + 0.01  # with ties
         probabilities /= probabilities.sum(axis=1, keepdims=True)
         names = [str(i) for i in range(labels)]
-        assert auc_weighted_by_ranks(true, probabilities) == pytest.approx(
+        assert auc_weighted_by_ranks(true[:, None] == np.arange(labels), probabilities) == pytest.approx(
             classification_metric("auc_weighted", names, true, probabilities)
         )
-    assert np.isnan(auc_weighted_by_ranks(np.zeros(4, dtype=int), np.full((4, 2), 0.5)))
+    assert np.isnan(auc_weighted_by_ranks(np.tile([True, False], (4, 1)), np.full((4, 2), 0.5)))

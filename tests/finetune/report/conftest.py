@@ -9,22 +9,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from answers_support import PRIMARY, answers, made_up
 
-from finetune.answers import predictions_frame
-from finetune.comparison import Answers, compare, compare_slices, paired_test, slices
+from finetune.answers import KINDS, Columns
+from finetune.answers.single_label import columns_of
+from finetune.answers.slices import count_slices
+from finetune.answers.test_rows import predictions_frame
 from finetune.data.manifest import DatasetManifest, SplitSummary
 from finetune.files import read_json, write_json
-from finetune.gate import Champion, Evidence, NoChampion, TestRows, UnusableChampion
-from finetune.metrics.classification import (
-    classification_metrics,
-    majority_class_metrics,
-    per_label_metrics,
-    softmax,
-)
-from finetune.metrics.known import KNOWN_METRICS, LESS_IS_BETTER
+from finetune.gate import NoChampion, TestRows, UnusableChampion
+from finetune.measurement import ModelFacts, measure
+from finetune.metrics.classification import softmax
 from finetune.policy import read_policy
 from finetune.report.facts import Facts, Sweep, Trial
-from finetune.verdict import METRICS_FILE, PREDICTIONS_FILE, describe_evidence, draft_verdict
+from finetune.tasks import Problem, task_named
+from finetune.verdict import METRICS_FILE, PREDICTIONS_FILE, draft_verdict
 from finetune.workspace import ModelVersion
 
 POLICY = {
@@ -38,6 +37,7 @@ POLICY = {
     "slice_margin": 0.1,
     "slice_minimum_rows": 20,
     "required_slices": [],
+    "empty_slices": "reject",
     "test_rows_seen_in_train": "subtract",
     "valid_days": 14,
     "without_champion": "promote",
@@ -79,7 +79,16 @@ def made_up_sweep(trials: int = 9) -> Sweep:
         status = "KILLED" if number == 2 else "FINISHED"
         parameters = {"learning_rate": str(rate), "num_train_epochs": str(epochs), "optim": "adamw"}
         made.append(
-            Trial(f"sweep-{number}", status, parameters, tuple(scores), f"run-{number}", 95.0, "1 x NVIDIA H200")
+            Trial(
+                f"sweep-{number}",
+                status,
+                parameters,
+                tuple(scores),
+                f"run-{number}",
+                95.0,
+                "1 x NVIDIA H200",
+                0.3 + 0.04 * abs(number - 4),
+            )
         )
     losses = {
         "loss": tuple((step, 2 * 0.98**step) for step in range(10, 270, 10)),
@@ -155,33 +164,64 @@ def make_facts(tmp_path: Path) -> Callable[..., Facts]:
             seed=1,
             findings=tuple(more.pop("findings", ())),
         )
-        cost = {"latency_p95_ms": 8.25, "model_megabytes": 91.4}
-        test_rows = TestRows("t" * 64, rows, 0, 4)
-        challenger = Evidence("m" * 64, "t" * 64, {**classification_metrics(labels, true, new), **cost}, "challenger")
-        policy_path = tmp_path / "gate.yml"
-        policy_path.write_text(yaml.safe_dump(POLICY))
-        policy = read_policy(policy_path, KNOWN_METRICS, LESS_IS_BETTER)
-        serving, answers = NoChampion("messages"), Answers(labels, true, new, old)
-        if champion == "usable":
-            evidence = Evidence("c" * 64, "t" * 64, {**classification_metrics(labels, true, old), **cost}, "messages:2")
-            parts = compare_slices(slices(frame, list(columns)), answers, 0.95)
-            serving = (
-                ModelVersion("messages", "2"),
-                Champion(evidence, compare("accuracy", answers, 0.95), *paired_test("accuracy", answers), parts),
-            )
-        elif champion == "unusable":
-            serving = ModelVersion("messages", "2"), UnusableChampion("messages:2", "weights <broken> & gone")
-        described = describe_evidence(challenger, serving, test_rows, datetime(2026, 1, 5, 9, 30, tzinfo=UTC))
-        described["metrics"]["majority_class"] = majority_class_metrics(labels, list(train_counts.values()), true)
-        per_label = per_label_metrics(labels, true, new.argmax(axis=1))
-        write_json(tmp_path / METRICS_FILE, {"task": manifest.task, "rows": rows, **described, "labels": per_label})
-        given = {"challenger": new} | ({"champion": old} if champion == "usable" else {})
-        answered = predictions_frame(frame, labels, given)
-        answered.to_parquet(tmp_path / PREDICTIONS_FILE, index=False)
-        verdict = draft_verdict(tmp_path, policy, policy_path)
-        metrics = read_json(tmp_path / METRICS_FILE, "metrics")
-        lineage = {"commit": "0123abc", "job": "finetune-1", "step": "evaluate-1"}
-        known = {"training": training_record(), "sweep": made_up_sweep(), "lineage": lineage, **more}
-        return Facts(metrics, verdict, manifest, pd.read_parquet(tmp_path / PREDICTIONS_FILE), **known)
+        columns = {"challenger": columns_of(new, labels), "champion": columns_of(old, labels)}
+        return finish(tmp_path, POLICY, manifest, frame, columns, champion, 4, **more)
+
+    return make
+
+
+def finish(
+    folder: Path,
+    stated: dict[str, Any],
+    manifest: DatasetManifest,
+    frame: pd.DataFrame,
+    columns: dict[str, Columns],
+    champion: str | None,
+    subtracted: int = 0,
+    **more: Any,
+) -> Facts:
+    """Measure answers, let the gate decide, and return what the report is made from."""
+    policy_path = folder / "gate.yml"
+    policy_path.write_text(yaml.safe_dump(stated))
+    policy = read_policy(policy_path, task_named(manifest.task))
+    sizes = count_slices(frame, np.ones(len(frame), dtype=bool), manifest)
+    test_rows = TestRows(manifest.splits["test"].sha256, len(frame), 0, subtracted, slices=sizes)
+    serving: Any = NoChampion("messages")
+    if champion == "usable":
+        serving = ModelVersion("messages", "2"), ModelFacts("c" * 64, 8.25, 91.4)
+    elif champion == "unusable":
+        serving = ModelVersion("messages", "2"), UnusableChampion("messages:2", "weights <broken> & gone")
+    given = {name: found for name, found in columns.items() if name == "challenger" or champion == "usable"}
+    answered = predictions_frame(frame, given)
+    answered.to_parquet(folder / PREDICTIONS_FILE, index=False)
+    challenger, when = ModelFacts("m" * 64, 8.25, 91.4), datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
+    write_json(folder / METRICS_FILE, measure(answered, test_rows, manifest, policy, challenger, serving, when))
+    verdict = draft_verdict(folder, policy, policy_path)
+    metrics = read_json(folder / METRICS_FILE, "metrics")
+    lineage = {"commit": "0123abc", "job": "finetune-1", "step": "evaluate-1"}
+    known = {"training": training_record(), "sweep": made_up_sweep(), "lineage": lineage, **more}
+    return Facts(metrics, verdict, manifest, pd.read_parquet(folder / PREDICTIONS_FILE), **known)
+
+
+@pytest.fixture
+def make_problem_facts(tmp_path: Path) -> Callable[..., Facts]:
+    """Return what makes facts of a problem's made-up answers: problem, champion, rows, skill, edit of the test rows."""
+
+    def make(
+        problem: Problem,
+        champion: str | None = "usable",
+        rows: int = 200,
+        skill: float = 0.9,
+        edit: Callable[[pd.DataFrame], pd.DataFrame] = lambda frame: frame,
+        **more: Any,
+    ) -> Facts:
+        manifest, frame = made_up(problem, rows)
+        frame = edit(frame)
+        stated = {**POLICY, "primary_metric": PRIMARY[problem], "minimum": {PRIMARY[problem]: 0.3}}
+        columns = {}
+        for name, skilled, seed in (("challenger", skill, 2), ("champion", 0.7, 3)):
+            given = answers(manifest, frame, skilled, seed)
+            columns[name] = KINDS[problem].read(given, frame, manifest, manifest.labels)
+        return finish(tmp_path, stated, manifest, frame, columns, champion, **more)
 
     return make

@@ -2,74 +2,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from finetune.report.analysis import (
-    confident_errors,
-    frequent_confusions,
-    importance,
-    micro_curves,
-    reliability,
-    roc_curves,
-    slice_rows,
-)
-from finetune.report.facts import Answered, Facts, Sweep, Trial
-from finetune.verdict import CHALLENGER
+from finetune.report.analysis import importance, slice_rows
+from finetune.report.facts import Facts, Sweep, Trial
 
 MakeFacts = Callable[..., Facts]
-
-
-def answered(true: list[str], rows: list[list[float]]) -> tuple[pd.DataFrame, Answered]:
-    probabilities = np.array(rows)
-    frame = pd.DataFrame({"text": ["t"] * len(true), "label": true})
-    return frame, Answered(probabilities.argmax(axis=1), probabilities)
-
-
-def test_calibration_error_is_the_weighted_distance(make_facts: MakeFacts) -> None:
-    # Four answers at 0.9, of which three are right; one at 0.6, right: (4 · 0.15 + 1 · 0.4) / 5.
-    frame, model = answered(["a", "a", "a", "b", "a"], [[0.9, 0.1]] * 4 + [[0.6, 0.4]])
-    facts = replace(make_facts(labels=("a", "b")), predictions=frame)
-    found = reliability(facts, model)
-    assert found.error == pytest.approx((4 * 0.15 + 0.4) / 5)
-    assert found.rows.tolist() == [1, 4]
-    assert found.accuracy.tolist() == [1.0, 0.75]
-
-
-def test_sure_answers_fall_into_the_last_bin(make_facts: MakeFacts) -> None:
-    frame, model = answered(["a", "b"], [[1.0, 0.0], [0.0, 1.0]])
-    assert reliability(replace(make_facts(labels=("a", "b")), predictions=frame), model).error == 0
-
-
-def test_areas_agree_with_the_metrics(make_facts: MakeFacts) -> None:
-    facts = make_facts(labels=("a", "b"))
-    model = facts.answered(CHALLENGER)
-    assert model is not None
-    assert roc_curves(facts, model)[1].area == pytest.approx(facts.metrics["metrics"][CHALLENGER]["auc_weighted"])
-
-
-def test_labels_without_rows_have_no_roc_curve(make_facts: MakeFacts) -> None:
-    frame, model = answered(["a", "a"], [[0.9, 0.1], [0.4, 0.6]])
-    facts = replace(make_facts(labels=("a", "b")), predictions=frame)
-    assert roc_curves(facts, model) == {}
-    roc, precision_recall = micro_curves(facts, model)
-    assert 0 <= roc.area <= 1
-    assert 0 <= precision_recall.area <= 1
-
-
-def test_errors_are_those_the_challenger_was_surest_of(make_facts: MakeFacts) -> None:
-    facts = make_facts()
-    errors = confident_errors(facts, 5)
-    assert [error.row for error in errors] == [0, 1, 2, 3, 4]
-    assert all(error.true != error.predicted for error in errors)
-    assert sorted((error.probability for error in errors), reverse=True) == [error.probability for error in errors]
-    assert errors[0].champion == facts.predictions["champion"].iloc[0]
-
-
-def test_confusions_are_counted_without_right_answers(make_facts: MakeFacts) -> None:
-    frame, model = answered(["a", "a", "a", "b"], [[0.1, 0.9], [0.2, 0.8], [0.9, 0.1], [0.9, 0.1]])
-    facts = replace(make_facts(labels=("a", "b")), predictions=frame)
-    assert frequent_confusions(facts, model, 5) == [("a", "b", 2), ("b", "a", 1)]
 
 
 def test_slices_are_those_of_the_metrics_worst_first(make_facts: MakeFacts) -> None:

@@ -1,4 +1,7 @@
 from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
 
 from finetune.report.brief import MOST_CHARACTERS, escaped, render_brief
 from finetune.report.facts import Facts
@@ -50,6 +53,33 @@ def test_escaped() -> None:
 
 def test_it_fits_into_a_comment_whatever_the_data_holds(make_facts: MakeFacts) -> None:
     labels = tuple(f"{'*|<@#`_~' * 30}{i}" for i in range(60))
-    brief = render_brief(make_facts(labels=labels, rows=300, texts=("`" * 5000,) * 5))
+    facts = make_facts(labels=labels, rows=300, texts=("`" * 5000,) * 5)
+    brief = render_brief(facts)
     assert len(brief) < MOST_CHARACTERS
-    assert "Promoted" in brief or "Not promoted" in brief
+    assert brief.startswith("## ✅ Promoted\n") or brief.startswith("## ❌ Not promoted\n")
+    assert facts.verdict["model_sha256"] in brief
+
+
+@pytest.mark.parametrize("promoted", [True, False])
+def test_the_verdict_is_there_however_long_its_reasons_are(make_facts: MakeFacts, promoted: bool) -> None:
+    """Escaped, a name of marks alone is twelve times as long: 20 such checks do not fit into a comment."""
+    facts = make_facts()
+    checks = [{"name": "#@" * 200, "passed": promoted, "reason": "#@" * 5000} for _ in range(25)]
+    brief = render_brief(replace(facts, verdict={**facts.verdict, "promoted": promoted, "checks": checks}))
+    assert len(brief) < MOST_CHARACTERS
+    assert brief.startswith(f"## {'✅ Promoted' if promoted else '❌ Not promoted'}\n")
+    shown = brief.count(f"- **{'passed' if promoted else 'failed'}** ")
+    assert shown >= 4
+    assert f"- and {25 - shown} checks more, {0 if promoted else 25 - shown} of them failed" in brief
+    assert "### Figures" in brief
+
+
+def test_what_does_not_fit_is_named_and_what_follows_is_not_lost(make_facts: MakeFacts) -> None:
+    labels = tuple(f"{'#@' * 30}{i}" for i in range(60))
+    facts = make_facts(labels=labels, rows=300)
+    checks = [{"name": "long", "passed": True, "reason": "#@" * 5000} for _ in range(25)]
+    brief = render_brief(replace(facts, verdict={**facts.verdict, "checks": checks}))
+    assert brief.endswith("For want of space left out here, and in report.html: labels.\n")
+    assert "### Labels" not in brief
+    assert "### Lineage" in brief
+    assert "For want of space" not in render_brief(make_facts())

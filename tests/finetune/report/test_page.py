@@ -3,6 +3,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
+from xml.etree import ElementTree
 
 import pytest
 
@@ -10,7 +11,9 @@ from finetune.data.checks.finding import Finding
 from finetune.report.brief import render_brief
 from finetune.report.costs import CostRow, Prices
 from finetune.report.facts import Facts
-from finetune.report.page import render_page
+from finetune.report.figures import learning_rates
+from finetune.report.page import render_page, render_report
+from finetune.report.svg import alone
 from finetune.verdict import CHALLENGER, CHAMPION
 
 MakeFacts = Callable[..., Facts]
@@ -241,3 +244,30 @@ def test_a_label_without_test_rows_has_no_curve(make_facts: MakeFacts) -> None:
 def test_a_model_without_a_mistake(make_facts: MakeFacts) -> None:
     text = Page(render_page(make_facts(labels=("a", "b"), rows=60, texts=(), skill=20.0, champion=None))).text
     assert "None: every answer is right." in text
+
+
+def test_a_figure_that_stands_alone_has_the_pages_colours(make_facts: MakeFacts) -> None:
+    page, drawings = render_report(make_facts())
+    assert [f'aria-labelledby="{drawing.name}-title ' in page for drawing in drawings] == [True] * page.count("<svg ")
+    roots = re.findall(r":root \{(.*?)\}", page, re.DOTALL)[:2]
+    for drawing in drawings:
+        svg = ElementTree.fromstring(alone(drawing))  # noqa: S314 - made here
+        assert svg.attrib["width"].endswith("pt")
+        styles = re.findall(r"svg \{(.*?)\}", alone(drawing))
+        for style, root in zip(styles, roots, strict=True):
+            for declared in re.findall(r"--\w+: #\w+;", style):
+                assert declared in root
+        used = set(re.findall(r"var\((--\w+)\)", alone(drawing)))
+        assert used <= set(re.findall(r"(--\w+):", styles[0]))
+
+
+def test_learning_rates_are_drawn_against_the_loss(make_facts: MakeFacts) -> None:
+    sweep = make_facts().sweep
+    assert sweep is not None
+    drawing = learning_rates(sweep)
+    assert drawing is not None
+    assert drawing.description == "The lowest loss, 0.3000, came with a learning rate of 0.00016."
+    assert "lowest loss on validation" in drawing.svg
+    unknown = tuple(replace(trial, validation_loss=None) for trial in sweep.trials)
+    assert learning_rates(replace(sweep, trials=unknown)) is None
+    assert "<td>0.3400</td>" in render_page(make_facts())

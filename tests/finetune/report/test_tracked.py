@@ -52,6 +52,7 @@ def test_the_trials_are_the_children_of_a_sibling(pipeline: mlflow.entities.Run)
         ("sweep-1", 0.8, False),
         ("sweep-2", 0.2, True),
     ]
+    assert [trial.validation_loss for trial in sweep.trials] == pytest.approx([0.3, 0.2, 0.8])
     assert sweep.chosen == "sweep-1"
     assert [value for _, value in sweep.losses["validation/loss"]] == pytest.approx([0.2, 0.25])
     assert sweep.losses["loss"] == ()
@@ -99,10 +100,10 @@ def test_a_tracking_server_that_fails_costs_a_warning(
     monkeypatch.setattr(mlflow, "log_artifact", fail)
     with caplog.at_level(logging.WARNING):
         assert find_sweep(pipeline, {}) == (None, "the tracking server did not answer")
-        log_files(pipeline, tmp_path / "report.html")
+        log_files(pipeline, "report", tmp_path / "report.html")
     assert [record.message for record in caplog.records] == [
         "the sweep is left out of the report: the server is gone",
-        "the report is not among the run's artefacts: the server is gone",
+        "report: not among the run's artefacts: the server is gone",
     ]
 
 
@@ -117,7 +118,7 @@ def test_a_tracking_server_that_is_away_costs_warnings(
         with caplog.at_level(logging.WARNING), tracked_run() as run:
             assert run is None
             log_measured(run, {"challenger": {"accuracy": 0.5}}, promoted=True)
-            log_files(run, tmp_path / "report.html")
+            log_files(run, "report", tmp_path / "report.html")
             assert find_sweep(run, {"mlflow_run": "1"}) == (None, "the tracking server did not answer")
     finally:
         mlflow.set_tracking_uri(before)

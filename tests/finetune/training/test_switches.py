@@ -25,6 +25,7 @@ from finetune.training.dropout import ATTENTION, ThresholdDropout, exact_probabi
 from finetune.training.last_layer import use_all_tokens, use_first_token_only
 from finetune.training.network import autocast, load_model, set_up, to_save
 from finetune.training.optimisation import make_optimizer, trained_parameters
+from finetune.training.problems import HEADS
 from finetune.training.processes import Processes
 from finetune.training.schedule import Schedule
 from finetune.training.step import Stepper, seed_chance
@@ -32,6 +33,7 @@ from finetune.training.step import Stepper, seed_chance
 CPU = Hardware(cuda=False, cpu_flags=frozenset({"avx512_bf16"}), flash_attention=False)
 GPU = Hardware(cuda=True, cpu_flags=frozenset(), flash_attention=True)
 ALONE = Processes(0, 1, torch.device("cpu"))
+HEAD = HEADS["single_label"]
 
 
 def arguments(**given: Any) -> TrainArguments:
@@ -65,7 +67,7 @@ def take_steps(
 ) -> tuple[list[float], dict[str, torch.Tensor], Stepper]:
     """Take steps; return losses, weights and the stepper."""
     model.train()
-    stepper = Stepper(model, make_optimizer(model, given, True), rows, padding, given, given.precision, ALONE)
+    stepper = Stepper(model, make_optimizer(model, given, True), rows, padding, given, given.precision, ALONE, HEAD)
     losses = [stepper.take(np.arange(step * batch, (step + 1) * batch), step, 0.01).loss for step in range(steps)]
     return losses, {name: each.detach().clone() for name, each in model.named_parameters()}, stepper
 
@@ -295,7 +297,7 @@ def test_memory_that_is_too_small_halves_the_batch(
         stepper.take(np.arange(8), 0, 0.01)
     two = Stepper(
         *(network, make_optimizer(network, arguments(), True), rows, padding, arguments(), "fp32"),
-        Processes(0, 2, torch.device("cpu")),
+        *(Processes(0, 2, torch.device("cpu")), HEAD),
     )
     with pytest.raises(InputError, match="32 rows at a time do not fit the memory; 16 may: --per_device_train_batch"):
         two._lower_batch(torch.OutOfMemoryError("tried to allocate"))

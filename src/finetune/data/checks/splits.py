@@ -21,6 +21,8 @@ from finetune.data.checks.policy import DataChecks
 from finetune.data.checks.texts import text_problems
 from finetune.data.examples import Examples
 from finetune.data.manifest import LABEL
+from finetune.data.problems import LABEL_KINDS, LabelKind
+from finetune.data.splits import count_names, unknown_labels
 from finetune.data.tokenise import TokenLengths
 from finetune.errors import InputError
 
@@ -63,7 +65,11 @@ def _settle_all(
 
 
 def check_splits(
-    splits: Mapping[str, Examples], text_columns: Sequence[str], policy: DataChecks, group_column: str | None
+    splits: Mapping[str, Examples],
+    text_columns: Sequence[str],
+    policy: DataChecks,
+    group_column: str | None,
+    kind: LabelKind = LABEL_KINDS["single_label"],
 ) -> tuple[dict[str, Examples], dict[str, TextKeys], list[Finding]]:
     """Check the splits beside each other: unknown labels, leakage into train, class balance.
 
@@ -74,11 +80,11 @@ def check_splits(
         InputError: the policy says fail, or nothing would be left.
     """
     left, findings = dict(splits), list[Finding]()
-    known = set(left["train"].frame[LABEL])
+    known = set(count_names(left["train"].frame[LABEL], kind))
     for split in _OTHERS:
         # Where the policy fails, what checks the labels says it better.
         if policy.unknown_label == "drop":
-            mask = ~left[split].frame[LABEL].isin(known).to_numpy()
+            mask = unknown_labels(left[split].frame[LABEL], known, kind)
             left[split], finding = settle(
                 Problem("unknown_label", mask, "a label that train lacks"), split, left[split], policy
             )
@@ -93,7 +99,7 @@ def check_splits(
             finding = judge(problem, split, left[split], policy)
             findings += [] if finding is None else [finding]
     left["train"], keys["train"] = _drop_leaking(left, keys, policy, text_columns)
-    return left, keys, findings + _check_balance(left["train"], policy)
+    return left, keys, findings + _check_balance(left["train"], policy, kind)
 
 
 def _drop_leaking(
@@ -114,13 +120,19 @@ def _drop_leaking(
     return left, text_keys(left.frame, text_columns)
 
 
-def _check_balance(train: Examples, policy: DataChecks) -> list[Finding]:
-    counts = train.frame[LABEL].value_counts()
-    most, fewest = int(counts.iloc[0]), int(counts.iloc[-1])
+def _check_balance(train: Examples, policy: DataChecks, kind: LabelKind) -> list[Finding]:
+    counted = count_names(train.frame[LABEL], kind)
+    if kind.background is not None:
+        counted.pop(kind.background, None)
+    if not counted:
+        return []
+    counts = counted.most_common()
+    (frequent, most), (rare, fewest) = counts[0], counts[-1]
     if most <= policy.imbalance_limit * fewest:
         return []
+    things = "rows" if kind.background is None else "words"
     detail = (
-        f"{counts.index[0]} has {most:,} rows and {counts.index[-1]} {fewest:,}, {most / fewest:.1f} to 1; "
+        f"{frequent} has {most:,} {things} and {rare} {fewest:,}, {most / fewest:.1f} to 1; "
         f"the limit is {policy.imbalance_limit:g}"
     )
     return [_said("imbalance", "train", train, detail, fewest, policy)]

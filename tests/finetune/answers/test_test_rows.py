@@ -5,9 +5,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from finetune.answers import choose_test_rows, read_test_rows
-from finetune.data.manifest import read_manifest, slices_sha256
+from finetune.answers.test_rows import choose_test_rows, read_test_rows
+from finetune.data.manifest import DatasetManifest, SplitSummary, read_manifest, slices_sha256
 from finetune.errors import InputError
+
+SPLITS = {"test": SplitSummary("test.csv", 4, {}, {}, "sha")}
+MANIFEST = DatasetManifest(
+    "text-classification", ("text",), ("a", "b"), SPLITS, "tiny", "e" * 64, 32, "made up", "as-is", 1
+)
 
 
 def test_the_test_rows_are_proved_to_be_preps(message_dataset: Path, tmp_path: Path) -> None:
@@ -33,14 +38,28 @@ def test_rows_that_occur_in_train_are_left_out_or_counted() -> None:
     frame = pd.DataFrame(
         {"text": list("wxyz"), "label": list("aabb"), "seen_in_train": ["exact", "no", "normalised", "no"]}
     )
-    kept, rows = choose_test_rows(frame, "sha", ["a", "b"], subtract=True)
+    kept, rows = choose_test_rows(frame, MANIFEST, subtract=True)
     assert list(kept["text"]) == ["x", "z"]
     assert (rows.rows, rows.seen_in_train, rows.subtracted, rows.sha256) == (2, 0, 2, "sha")
-    kept, rows = choose_test_rows(frame, "sha", ["a", "b"], subtract=False)
+    kept, rows = choose_test_rows(frame, MANIFEST, subtract=False)
     assert len(kept) == 4
     assert (rows.rows, rows.seen_in_train, rows.subtracted) == (4, 2, 0)
-    kept, rows = choose_test_rows(frame.drop(1), "sha", ["a", "b"], subtract=True)
+    kept, rows = choose_test_rows(frame.drop(1), MANIFEST, subtract=True)
     assert (list(kept["text"]), rows.labels_without_rows) == (["z"], ("a",))
+
+
+def test_slices_that_lose_all_their_rows_are_counted_too() -> None:
+    frame = pd.DataFrame({"text": ["a", "bb", "ccc", "dddd"], "label": list("aabb")})
+    frame = frame.assign(seen_in_train=["no", "exact", "exact", "no"], **{"slice:shop": ["n", "n", "s", "w"]})
+    _, rows = choose_test_rows(frame, MANIFEST, subtract=True)
+    assert rows.slices["shop: s"] == 0
+    assert {name: rows.slices[name] for name in ("shop: n", "shop: w", "label: a")} == {
+        **{"shop: n": 1, "shop: w": 1, "label: a": 1}
+    }
+    _, rows = choose_test_rows(frame, MANIFEST, subtract=False)
+    assert (rows.slices["shop: s"], rows.slices["label: b"]) == (1, 2)
+    _, rows = choose_test_rows(frame.assign(seen_in_train="exact"), MANIFEST, subtract=True)
+    assert set(rows.slices.values()) == {0}
 
 
 def test_values_to_slice_by_are_proved_to_be_preps(message_dataset: Path, tmp_path: Path) -> None:

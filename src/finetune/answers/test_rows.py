@@ -1,13 +1,15 @@
-"""The untouched test split, and the answers that models gave to it."""
+"""The untouched test split, and the table of the answers that models gave to it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from finetune.data.manifest import LABEL, SEEN_IN_TRAIN, TEST_FILE, DatasetManifest, examples_sha256, slices_sha256
+from finetune.answers.kind import Columns
+from finetune.answers.slices import count_slices
+from finetune.answers.table import kind_of
+from finetune.data.manifest import SEEN_IN_TRAIN, TEST_FILE, DatasetManifest, examples_sha256, slices_sha256
 from finetune.errors import InputError
 from finetune.gate import TestRows
 
@@ -41,15 +43,12 @@ def read_test_rows(dataset: Path, manifest: DatasetManifest) -> pd.DataFrame:
     return frame
 
 
-def choose_test_rows(
-    frame: pd.DataFrame, sha256: str, labels: Sequence[str], subtract: bool
-) -> tuple[pd.DataFrame, TestRows]:
+def choose_test_rows(frame: pd.DataFrame, manifest: DatasetManifest, subtract: bool) -> tuple[pd.DataFrame, TestRows]:
     """Leave test rows that occur in train out, where the policy says so.
 
     Args:
         frame: the whole test split.
-        sha256: its digest.
-        labels: the label names.
+        manifest: of the data set.
         subtract: leave them out; else they stay and are counted.
 
     Returns:
@@ -57,37 +56,19 @@ def choose_test_rows(
     """
     seen = frame[SEEN_IN_TRAIN] != "no"
     kept = frame[~seen].reset_index(drop=True) if subtract else frame
-    unmeasured = tuple(label for label in labels if label not in set(kept[LABEL]))
+    counts = count_slices(frame, ~seen.to_numpy() if subtract else np.ones(len(frame), dtype=bool), manifest)
+    unmeasured = kind_of(manifest).unmeasured(kept, manifest)
     found = int(seen.sum())
-    return kept, TestRows(sha256, len(kept), 0 if subtract else found, found if subtract else 0, unmeasured)
+    sha256 = manifest.splits["test"].sha256
+    return kept, TestRows(sha256, len(kept), 0 if subtract else found, found if subtract else 0, unmeasured, counts)
 
 
-def label_ids(frame: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:
-    """Return the rows' label ids, shape (n,)."""
-    ids = {label: i for i, label in enumerate(labels)}
-    return frame[LABEL].map(ids).to_numpy()
-
-
-def predictions_frame(
-    frame: pd.DataFrame, labels: Sequence[str], probabilities: Mapping[str, np.ndarray]
-) -> pd.DataFrame:
-    """Return the test rows with each model's label, and its probability of every label as "<model>:<label>".
+def predictions_frame(frame: pd.DataFrame, answers: Mapping[str, Columns]) -> pd.DataFrame:
+    """Return the test rows with each model's answer as "<model>", and what else its kind keeps as "<model>:…".
 
     Args:
         frame: the measured rows.
-        labels: the label names.
-        probabilities: of each model, shape (n, labels).
+        answers: columns of each model.
     """
-    answers: dict[str, Any] = {}
-    for model, found in probabilities.items():
-        answers[model] = [labels[i] for i in found.argmax(axis=1)]
-        answers |= {f"{model}:{label}": found[:, i] for i, label in enumerate(labels)}
-    return pd.concat([frame, pd.DataFrame(answers, index=frame.index)], axis=1)
-
-
-def answered_probabilities(answered: pd.DataFrame, model: str, labels: Sequence[str]) -> np.ndarray | None:
-    """Return a model's probabilities, shape (n, labels); None when predictions.parquet does not hold it."""
-    if model not in answered.columns:
-        return None
-    probabilities: np.ndarray = answered[[f"{model}:{label}" for label in labels]].to_numpy(dtype=np.float64)
-    return probabilities
+    given = {f"{model}{name}": values for model, columns in answers.items() for name, values in columns.items()}
+    return pd.concat([frame, pd.DataFrame(given, index=frame.index)], axis=1)
