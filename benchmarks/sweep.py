@@ -111,11 +111,10 @@ def pipeline(definition: Mapping[str, Any], texts: Path, trials: int, early_term
         "text_pair_column": "text_pair",
         "label_column": "label",
     }
-    for unused in ("gate_policy", "endpoint_definition", "endpoint_name", "model_name", "commit"):
-        del inputs[unused]
+    used = {name for name in inputs if f"${{{{parent.inputs.{name}}}}}" in json.dumps(jobs)}
     return {
         **{name: definition[name] for name in ("$schema", "type", "settings")},
-        "inputs": inputs,
+        "inputs": {name: value for name, value in inputs.items() if name in used},
         "outputs": {"model": definition["outputs"]["model"]},
         "jobs": jobs,
     }
