@@ -48,7 +48,8 @@ MAX_MINUTES ?=
 COMPARISON := compare-skus-$(shell date -u +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run skus compare-skus stop test acceptance bench-engine bench-train bench-router soak chaos data-checks public-jobs mutants lint format validate sample clean
+.PHONY: help setup run skus compare-skus stop test acceptance bench-engine bench-train bench-quality bench-sweep bench-router bench-serve \
+  soak chaos data-checks public-jobs mutants lint format validate sample clean
 
 help: ## Show this help
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
@@ -129,6 +130,13 @@ soak: setup ## Roll out 32 models, good and bad, under a constant load
 
 bench-train: setup ## Measure training against the seed recipe on REAL_DATA
 	$(BIN)/python benchmarks/train.py --data $(REAL_DATA)
+
+FIGURES ?= build
+bench-quality: setup ## Hold the recipe's test accuracy and F1 to the seed recipe's; goes on from FIGURES
+	$(BIN)/python benchmarks/quality.py --data $(REAL_DATA) --figures $(FIGURES)/quality.jsonl
+
+bench-sweep: setup ## Measure a sweep end to end against the seeds' way; goes on from FIGURES
+	$(BIN)/python benchmarks/sweep.py --data $(REAL_DATA) --figures $(FIGURES)/sweep.jsonl
 
 chaos: setup ## Kill amlocal and its steps at a hundred random points; fail every request of a rollout
 	AMLOCAL_CHAOS_ROUNDS=100 $(BIN)/pytest --timeout 3600 tests/amlocal/run/test_chaos.py

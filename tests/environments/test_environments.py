@@ -47,9 +47,14 @@ def test_pins_are_the_projects(path: Path) -> None:
 
 
 def imports_of(path: Path) -> set[str]:
-    """Return the dotted names a module imports, at its top and inside its functions."""
+    """Return the dotted names a module imports when it runs, at its top and inside its functions."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    pending: list[ast.AST] = [ast.parse(path.read_text())]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue  # type checkers alone read it
+        pending.extend(ast.iter_child_nodes(node))
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
