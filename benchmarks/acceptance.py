@@ -7,6 +7,7 @@ Example:
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -53,8 +54,14 @@ class Outcome:
     trials: list[dict[str, Any]]
 
 
-def run_case(name: str, data: Path, home: Path) -> Outcome:
+def run_case(name: str, data: Path, home: Path, reports: Path | None) -> Outcome:
     """Run one data set through all stages, in a home of its own: nothing to reuse, no champion.
+
+    Args:
+        name: Of the case.
+        data: Folder with its folder.
+        home: For amlocal.
+        reports: Where the report is kept, in a folder of the case's name.
 
     Raises:
         subprocess.CalledProcessError: the pipeline failed; its output has been shown.
@@ -70,6 +77,8 @@ def run_case(name: str, data: Path, home: Path) -> Outcome:
     finally:
         subprocess.run(["make", "stop"], cwd=ROOT, check=True, env=environment)
     folder = home / "jobs" / job
+    if reports is not None:
+        keep_report(folder / "outputs" / "evaluation", reports / name)
     sweep = json.loads((folder / "job.json").read_text())["steps"]["sweep"]
     return Outcome(
         name,
@@ -79,6 +88,30 @@ def run_case(name: str, data: Path, home: Path) -> Outcome:
         json.loads((folder / "outputs" / "model" / "training.json").read_text()),
         json.loads((folder / "steps" / "sweep" / "trials.json").read_text()),
     )
+
+
+def keep_report(evaluation: Path, target: Path) -> None:
+    """Keep a run's report: report.html, report.md, figures, what they are made from, and a picture of the page.
+
+    The picture is for a look and for docs/images; without a Chromium on PATH there is none, which is said.
+    """
+    shutil.copytree(evaluation, target, dirs_exist_ok=True)
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        print(f"{target}: no picture of the page: no chromium on PATH")
+        return
+    with tempfile.TemporaryDirectory() as profile:
+        subprocess.run(
+            [
+                *(chromium, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"),
+                *("--disable-background-networking", "--disable-component-update", "--hide-scrollbars"),
+                *("--window-size=1200,1500", f"--screenshot={target / 'report.png'}"),
+                (target / "report.html").resolve().as_uri(),
+            ],
+            check=True,
+            capture_output=True,
+            timeout=120,
+        )
 
 
 def positive_f1(outcome: Outcome) -> float | None:
@@ -127,6 +160,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with a folder per data set")
     parser.add_argument("--datasets", nargs="+", choices=list(CASES), default=["mrpc", "emotion"])
+    parser.add_argument("--reports", type=Path, help="folder that keeps each run's report and a picture of it")
     arguments = parser.parse_args()
     missing = [name for name in arguments.datasets if not (arguments.data / name).is_dir()]
     if missing:
@@ -134,7 +168,7 @@ def main() -> None:
     outcomes = []
     for name in arguments.datasets:
         with tempfile.TemporaryDirectory() as home:
-            outcomes.append(run_case(name, arguments.data.resolve(), Path(home)))
+            outcomes.append(run_case(name, arguments.data.resolve(), Path(home), arguments.reports))
     print(
         "\n| data | test rows | trials | best: learning rate, epochs, batch | accuracy | macro F1 | AUC_weighted ",
         end="",

@@ -11,7 +11,7 @@ from github.az import AzureCommand
 from github.commands import programs
 from github.files import ROOT
 from github.gh import GitHub
-from github.make import make
+from github.make import Make
 from github.oidc import Provider, serve
 from github.runner import Run, Runner
 
@@ -60,7 +60,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[Runner]:
+def runner(tmp_path_factory: pytest.TempPathFactory, repository: Path, tiny_checkpoint: Path) -> Iterator[Runner]:
     """Runs workflows of the repository against a workspace of their own."""
     from azure.ai.ml import MLClient
     from azure.identity import DefaultAzureCredential
@@ -93,7 +93,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterat
             "MODEL_NAME": "messages",
             "ENDPOINT_NAME": "messages",
         }
-        with programs(folder / "bin", {"az": az, "gh": github, "make": make}) as environment:
+        with programs(folder / "bin", {"az": az, "gh": github, "make": Make(tiny_checkpoint)}) as environment:
             yield Runner(
                 folder=folder / "runs",
                 repository=repository,

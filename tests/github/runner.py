@@ -3,8 +3,10 @@
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +25,7 @@ JOB_KEYS = {
     *("name", "runs-on", "needs", "if", "permissions", "environment", "concurrency", "timeout-minutes", "env"),
     *("outputs", "steps"),
 }
+STEP_SECONDS = 580.0
 STEP_KEYS = {"id", "name", "if", "uses", "with", "run", "shell", "env"}
 
 
@@ -36,7 +39,7 @@ class StepResult:
 
     Attributes:
         name: Its place, as `files.steps` gives it.
-        outcome: "success", "failure" or "skipped".
+        outcome: "success", "failure", "cancelled" or "skipped".
         log: What it printed.
         outputs: What it wrote to GITHUB_OUTPUT.
     """
@@ -79,6 +82,19 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Cancellation:
+    """Somebody cancels the run on GitHub.
+
+    Attributes:
+        step: During which step, by its name.
+        when: Asked until it says yes.
+    """
+
+    step: str
+    when: Callable[[], bool]
+
+
+@dataclass(frozen=True)
 class Event:
     """Why a workflow runs."""
 
@@ -104,6 +120,7 @@ class Runner:
         client: Azure's client of the workspace, to look what is there.
         approve: Asked before a job of a protected environment begins, with the run as a reviewer sees it.
         performed: Names of all steps that were run, over all runs.
+        cancellation: Of the next run, if any.
     """
 
     folder: Path
@@ -116,6 +133,7 @@ class Runner:
     client: "MLClient"
     approve: Callable[[str, Run], bool]
     performed: set[str] = field(default_factory=set)
+    cancellation: Cancellation | None = None
     run_ids: Iterator[int] = field(default_factory=lambda: itertools.count(1001))
 
     def run(self, workflow: str, event: Event) -> Run:
@@ -248,8 +266,8 @@ class _Steps:
             if evaluate_condition(step.get("if"), Scope(self.contexts, status)):
                 self._job.runner.performed.add(result.name)
                 result.outcome = self._execute(step, result)
-                if result.outcome == "failure":
-                    status = "failure"
+                if result.outcome in ("failure", "cancelled"):
+                    status = result.outcome
             if "id" in step:
                 outputs = result.outputs if result.outcome == "success" else _Unfinished(result.outputs)
                 self.contexts["steps"][step["id"]] = {"outcome": result.outcome, "outputs": outputs}
@@ -280,20 +298,41 @@ class _Steps:
         shell = (
             ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail"] if step.get("shell") == "bash" else ["bash", "-e"]
         )
-        done = subprocess.run(
-            [*shell, str(script)],
-            cwd=self._job.workspace,
-            env={**environment, "GITHUB_OUTPUT": str(outputs)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        result.log = done.stdout
+        log = self._job.home / "step.log"
+        with log.open("w") as stream:
+            process = subprocess.Popen(
+                [*shell, str(script)],
+                cwd=self._job.workspace,
+                env={**environment, "GITHUB_OUTPUT": str(outputs)},
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            cancelled = self._wait(process, result.name)
+        result.log = log.read_text()
         result.outputs = dict(line.split("=", 1) for line in outputs.read_text().splitlines())
-        return "success" if done.returncode == 0 else "failure"
+        return "cancelled" if cancelled else "success" if process.returncode == 0 else "failure"
+
+    def _wait(self, process: subprocess.Popen[bytes], name: str) -> bool:
+        """Wait for a step; return whether it was cancelled, which GitHub does with a signal to its processes."""
+        cancellation = self._job.runner.cancellation
+        if cancellation is not None and cancellation.step == name:
+            until = time.monotonic() + STEP_SECONDS
+            while process.poll() is None and time.monotonic() < until:
+                if cancellation.when():
+                    self._job.runner.cancellation = None
+                    os.killpg(process.pid, signal.SIGINT)
+                    process.wait(30)
+                    return True
+                time.sleep(0.2)
+        try:
+            process.wait(STEP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+        return False
 
     def _composite(self, folder: str, given: dict[str, str]) -> str:
         action = load(ROOT / folder / "action.yml")

@@ -49,7 +49,7 @@ class Site:
             *("job", "create", "--file", "pipelines/finetune.yml", "--name", name, "--set"),
             *(f"inputs.data.path={self.data}", f"inputs.checkpoint={self.checkpoint}", f"inputs.epochs={epochs}"),
             *("inputs.text_column=text", "inputs.label_column=label", "jobs.sweep.limits.max_total_trials=1"),
-            "jobs.sweep.limits.max_concurrent_trials=1",
+            *("jobs.sweep.limits.max_concurrent_trials=1", "inputs.slice_columns=channel"),
             *(f"inputs.model_name={ENDPOINT}", f"inputs.endpoint_name={ENDPOINT}"),
             f"jobs.sweep.search_space.learning_rate.min_value={log_learning_rate - 0.05}",
             f"jobs.sweep.search_space.learning_rate.max_value={log_learning_rate + 0.05}",
@@ -89,8 +89,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Ite
         # Other words among the telling ones: three learning rates then give three clearly different models.
         words = [*generator.choice(MESSAGES[label]).split(), *generator.choices(WORDS, k=4)]
         generator.shuffle(words)
-        rows.append((" ".join(words), label))
-    write_csv(folder / "data" / "train.csv", rows)
+        rows.append((" ".join(words), label, ("web", "mail")[i % 2]))
+    write_csv(folder / "data" / "train.csv", rows, ("text", "label", "channel"))
     site = Site(folder / "home", folder / "data", tiny_checkpoint)
     try:
         yield site
@@ -133,7 +133,7 @@ def test_a_worse_model_is_not_promoted_a_better_one_takes_over_and_a_reviewer_ca
     assert site.serving() == f"{ENDPOINT}:1"
     assert site.predict("my card was charged").json() == answer.json()
 
-    better = site.finetune("better", -4.8, 3)
+    better = site.finetune("better", -4.8, 3, "jobs.sweep.limits.max_total_trials=2")
     assert better.returncode == 0, better.stdout + better.stderr
     verdict = site.output("better", "evaluation/verdict.json")
     assert verdict["promoted"] is True
@@ -141,6 +141,8 @@ def test_a_worse_model_is_not_promoted_a_better_one_takes_over_and_a_reviewer_ca
     assert site.serving() == f"{ENDPOINT}:2"
     assert site.output("better", "rollout")["traffic"] == {"green": 100}
     assert site.predict("my card was charged").json() != answer.json()
+
+    check_report(site.home / "jobs" / "better" / "outputs" / "evaluation")
 
     back = site.amlocal(
         *("job", "create", "--file", "pipelines/deploy.yml", "--name", "back", "--set"),
@@ -150,6 +152,22 @@ def test_a_worse_model_is_not_promoted_a_better_one_takes_over_and_a_reviewer_ca
     assert back.returncode == 0, back.stdout + back.stderr
     assert site.serving() == f"{ENDPOINT}:1"
     assert site.predict("my card was charged").json() == answer.json()
+
+
+def check_report(evaluation: Path) -> None:
+    """The report of a real sweep: its trials, losses, hardware and the source's column are drawn."""
+    page = (evaluation / "report.html").read_text()
+    drawn = {path.stem for path in (evaluation / "figures").iterdir()}
+    assert {"scores", "learning-rates", "losses", "hardware", "slices"} <= drawn
+    metrics = json.loads((evaluation / "metrics.json").read_text())
+    for name in ("channel: mail", "channel: web"):
+        assert metrics["test_rows"]["slices"][name] == metrics["comparison"]["slices"][name]["rows"] > 0
+        assert name in (evaluation / "figures" / "slices.svg").read_text()
+        assert f"<bdi>{name}</bdi>" in page
+    assert "2 trials logged a score. The challenger is sweep-" in page.replace("\n", " ")
+    assert "Trials: 2, ended early: 0" in (evaluation / "figures" / "scores.svg").read_text()
+    assert "the table has no price for “" in page
+    assert "not recorded" not in page
 
 
 def test_a_second_run_reuses_prep_and_sweep_and_changes_nothing(site: Site) -> None:
