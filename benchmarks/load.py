@@ -1,8 +1,9 @@
 r"""Send requests to an endpoint at a constant rate until told to stop, and write down every answer.
 
 The key is in the environment variable ENDPOINT_KEY. Requests are sent when they are due, whatever became of those
-before (an open loop), so that a slow endpoint is not spared. Each answer is a line of JSON: when it was asked for and
-when it was there (seconds since 1970), the status or the error, and the name of the model that answered.
+before (an open loop), so that a slow endpoint is not spared. Each request becomes a line of JSON, whatever became of
+it: when it was asked for and when the answer was there (seconds since 1970), the status, and the name of the model that
+answered or the error. The last line says how many were sent.
 
 Example:
     ENDPOINT_KEY=… python benchmarks/load.py --uri http://127.0.0.1:1234/endpoints/soak/score --rate 60 \
@@ -34,11 +35,19 @@ async def send_one(client: httpx.AsyncClient, uri: str, number: int) -> dict[str
     except httpx.HTTPError as error:
         return {"began": began, "ended": time.time(), "error": repr(error)}
     line: dict[str, Any] = {"began": began, "ended": time.time(), "status": answer.status_code}
-    if answer.is_success:
-        line["model"] = answer.json()[0]["model"]
-    else:
-        line["error"] = answer.text[:300]
-    return line
+    model = read_model(answer) if answer.is_success else None
+    return line | ({"error": answer.text[:300] or answer.reason_phrase} if model is None else {"model": model})
+
+
+def read_model(answer: httpx.Response) -> str | None:
+    """Read which model answered; None when the answer is not what a model of the soak answers."""
+    try:
+        value = answer.json()
+    except ValueError:
+        return None
+    row = value[0] if isinstance(value, list) and len(value) == 1 else None
+    model = row.get("model") if isinstance(row, dict) else None
+    return model if isinstance(model, str) else None
 
 
 async def send(uri: str, rate: float, answers: TextIO) -> None:
@@ -51,7 +60,6 @@ async def send(uri: str, rate: float, answers: TextIO) -> None:
     """
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    pending: set[asyncio.Task[None]] = set()
     headers = {"Authorization": f"Bearer {os.environ['ENDPOINT_KEY']}"}
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=50)
     async with httpx.AsyncClient(headers=headers, timeout=TIMEOUT_SECONDS, limits=limits, trust_env=False) as client:
@@ -60,13 +68,13 @@ async def send(uri: str, rate: float, answers: TextIO) -> None:
             answers.write(json.dumps(await send_one(client, uri, number)) + "\n")
 
         began, number = time.monotonic(), 0
-        while not stopping.is_set():
-            task = asyncio.create_task(send_and_note(number))
-            pending.add(task)
-            task.add_done_callback(pending.discard)
-            number += 1
-            await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
-        await asyncio.gather(*pending)
+        # Should one of them fail for a reason of its own, the process ends with an error, and no line is missed.
+        async with asyncio.TaskGroup() as pending:
+            while not stopping.is_set():
+                pending.create_task(send_and_note(number))
+                number += 1
+                await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
+    answers.write(json.dumps({"sent": number}) + "\n")
 
 
 def main(arguments: list[str]) -> int:

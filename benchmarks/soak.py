@@ -1,9 +1,10 @@
 """Roll models out, good and bad, under a constant load, and look at every single answer.
 
 A process of its own sends requests at a constant rate. Meanwhile the deploy component, as a process with its own
-command line, rolls out models: good ones, and ones that answer wrongly, are slow, do not load, or die. No request may
-fail; every answer names its model, which must have had traffic at that moment, in the share that the rollout's
-journal says. Exits 1 when an answer is wrong, or a rollout does not end as it should.
+command line, rolls out models: good ones, and ones that answer wrongly, are slow, do not load, die, or go wrong only
+under the live traffic of a canary. No request may fail or be lost; every answer names its model, which must have had
+traffic at that moment, in the share that the rollout's journal says. Exits 1 when an answer is wrong or missing, a
+rollout does not end as it should, or fewer than 50 requests a second were sent.
 
 Example:
     python benchmarks/soak.py --rollouts 30 --rate 60 --plot docs/images/soak.png
@@ -28,7 +29,7 @@ import yaml
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import Model
 from azure.identity import DefaultAzureCredential
-from traffic_windows import Answer, Split, find_wrong_answers, find_wrong_shares, join, splits_of
+from traffic_windows import Answer, Split, count, find_wrong_answers, find_wrong_shares, join, pool, splits_of
 
 from amlocal.testing import running_workspace
 from amlocal.workspace.connection import WorkspaceConnection
@@ -53,11 +54,17 @@ DEFINITION = Path(__file__).with_name("soak_endpoint")
 ENDPOINT = MODEL = "soak"
 COLOURS = {"blue", "green"}
 GOOD = "good"
-BEHAVIOURS = (GOOD, "wrong", GOOD, "slow", GOOD, "does not load", GOOD, "dies")
+LIVE_ONLY = "wrong under load"
+"""Passes the smoke test and the mirrored traffic, and has live traffic until a canary's check finds it out."""
+BEHAVIOURS = (GOOD, "wrong", GOOD, LIVE_ONLY, GOOD, "slow", GOOD, "does not load", GOOD, "dies")
 """What models are like, in turn."""
+MINIMUM_RATE = 50.0
+"""Requests per second that have to be sent for the soak to prove anything."""
 TEXTS = ("where is my parcel", "I was charged twice")
-ROLLOUT_SECONDS = 180.0
+ROLLOUT_SECONDS = 600.0
 SETTLE_SECONDS = 1.0
+LOAD_SECONDS = 60.0
+"""For the answers under way when the load is ended."""
 
 
 @dataclass(frozen=True)
@@ -85,18 +92,24 @@ class Outcome:
 
     @property
     def problem(self) -> str | None:
-        """What is wrong with it, if anything: good models serve, all others are rolled back and served nobody."""
+        """What is wrong with it, if anything: good models serve, and all others are rolled back.
+
+        Those served nobody, but for the one that only live traffic finds out.
+        """
         good = self.candidate.behaviour == GOOD
         name = str(self.candidate.version)
         if (self.state, self.exit_code == 0) != (("live", True) if good else ("rolled back", False)):
             said = "; ".join(self.reasons)
             return f"{name} ({self.candidate.behaviour}): {self.state}, exit code {self.exit_code}: {said}"
-        if not good and any(name in split.shares for split in self.splits):
-            return f"{name} ({self.candidate.behaviour}) had traffic"
+        had_traffic = any(name in split.shares for split in self.splits)
+        if had_traffic != (good or self.candidate.behaviour == LIVE_ONLY):
+            return f"{name} ({self.candidate.behaviour}) had {'' if had_traffic else 'no '}live traffic"
         return None
 
 
-def register(client: MLClient, folder: Path, number: int, behaviour: str, champion: str | None) -> Candidate:
+def register(
+    client: MLClient, folder: Path, number: int, behaviour: str, champion: str | None, busy: float
+) -> Candidate:
     """Register a model.
 
     Args:
@@ -105,6 +118,7 @@ def register(client: MLClient, folder: Path, number: int, behaviour: str, champi
         number: Its version.
         behaviour: One of ``BEHAVIOURS``.
         champion: What its verdict compares it with, as ``name:version``.
+        busy: Requests per second that are a load to it.
     """
     version = ModelVersion(MODEL, str(number))
     folder.mkdir(parents=True)
@@ -119,7 +133,7 @@ def register(client: MLClient, folder: Path, number: int, behaviour: str, champi
     (folder / "MLmodel").write_text(yaml.safe_dump({"metadata": {"labels": labels}}), encoding="utf-8")
     (folder / "example_prediction.json").write_text(json.dumps(example), encoding="utf-8")
     (folder / "behaviour.json").write_text(
-        json.dumps({"model": str(version), "behaviour": behaviour}), encoding="utf-8"
+        json.dumps({"model": str(version), "behaviour": behaviour, "busy": busy}), encoding="utf-8"
     )
     sha256 = folder_sha256(folder)
     # A verdict is needed, and the tests know how to make one.
@@ -151,7 +165,9 @@ def registration_of(candidate: Candidate, champion: str | None) -> Registration:
     return Registration(True, (), candidate.version, *digests, candidate.valid_until, champion, tags)
 
 
-def roll_out(candidate: Candidate, champion: str | None, live: dict[str, str], folder: Path) -> Outcome:
+def roll_out(
+    candidate: Candidate, champion: str | None, live: dict[str, str], folder: Path, definition: Path
+) -> Outcome:
     """Run the deploy component's command.
 
     Args:
@@ -159,12 +175,13 @@ def roll_out(candidate: Candidate, champion: str | None, live: dict[str, str], f
         champion: What serves now, as ``name:version``.
         live: The model of each deployment that serves; brought up to date.
         folder: For the rollout's files.
+        definition: The endpoint's folder.
     """
     folder.mkdir(parents=True)
     registration, journal = folder / "registration.json", folder / "rollout.json"
     write_registration(registration, registration_of(candidate, champion))
     script = REPOSITORY / "components" / "deploy" / "deploy.py"
-    files = ["--registration", registration, "--endpoint_definition", DEFINITION, "--rollout", journal]
+    files = ["--registration", registration, "--endpoint_definition", definition, "--rollout", journal]
     started = time.time()
     with (folder / "deploy.log").open("w", encoding="utf-8") as log:
         process = subprocess.run(
@@ -203,19 +220,43 @@ def load(client: MLClient, rate: float, path: Path) -> Iterator[None]:
     process = subprocess.Popen([*command, "--answers", path], env=os.environ | {"ENDPOINT_KEY": key})
     try:
         yield
-        if process.poll() is not None:
-            raise SystemExit(f"the load ended by itself with exit code {process.returncode}")
+        end(process)
     finally:
         process.terminate()
         process.wait()
 
 
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End the load; whatever it did not do in good order ends the soak."""
+    if process.poll() is not None:
+        raise SystemExit(f"the load ended by itself with exit code {process.returncode}")
+    process.terminate()
+    if process.wait(LOAD_SECONDS) != 0:
+        raise SystemExit(f"the load ended with exit code {process.returncode}")
+
+
+def read_answers(path: Path) -> tuple[list[Answer], int]:
+    """Read what the load wrote down: the answers, and how many requests it sent."""
+    *lines, last = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    answers = [Answer(line["began"], line["ended"], line.get("model"), line.get("error")) for line in lines]
+    return answers, int(last["sent"])
+
+
 @dataclass(frozen=True)
 class Soak:
-    """What happened."""
+    """What happened.
+
+    Attributes:
+        outcomes: What became of the rollouts.
+        answers: What became of the requests, in the order in which answers came.
+        sent: How many requests the load says that it sent.
+        minimum_rate: Requests per second that it had to send.
+    """
 
     outcomes: Sequence[Outcome]
     answers: Sequence[Answer]
+    sent: int
+    minimum_rate: float
 
     @property
     def splits(self) -> list[Split]:
@@ -223,15 +264,34 @@ class Soak:
         return join(split for outcome in self.outcomes for split in outcome.splits)
 
     @property
+    def rate(self) -> float:
+        """Requests per second, from the first to the last one sent."""
+        began = [answer.began for answer in self.answers]
+        return (len(began) - 1) / (max(began) - min(began)) if len(began) > 1 else 0.0
+
+    @property
     def problems(self) -> list[str]:
         """Everything that is wrong."""
         failed = [f"a request failed at {each.ended:.3f}: {each.error}" for each in self.answers if each.model is None]
         rollouts = [outcome.problem for outcome in self.outcomes if outcome.problem is not None]
         shares = find_wrong_shares(self.answers, self.splits)
-        return [*rollouts, *failed, *find_wrong_answers(self.answers, self.splits), *shares]
+        load = []
+        if len(self.answers) != self.sent:
+            load.append(f"{self.sent} requests were sent, and {len(self.answers)} of them came to an end")
+        if self.rate < self.minimum_rate:
+            load.append(f"{self.rate:.1f} requests were sent per second; expected at least {self.minimum_rate:g}")
+        return [*load, *rollouts, *failed, *find_wrong_answers(self.answers, self.splits), *shares]
 
 
-def soak(connection: WorkspaceConnection, folder: Path, rollouts: int, rate: float) -> Soak:
+def soak(
+    connection: WorkspaceConnection,
+    folder: Path,
+    rollouts: int,
+    rate: float,
+    minimum_rate: float = MINIMUM_RATE,
+    definition: Path = DEFINITION,
+    behaviours: Sequence[str] = BEHAVIOURS,
+) -> Soak:
     """Run it.
 
     Args:
@@ -239,6 +299,9 @@ def soak(connection: WorkspaceConnection, folder: Path, rollouts: int, rate: flo
         folder: For its files.
         rollouts: How many.
         rate: Requests per second.
+        minimum_rate: Requests per second that have to be reached.
+        definition: The endpoint's folder.
+        behaviours: What models are like, in turn.
     """
     names = (connection.subscription_id, connection.resource_group, connection.workspace_name)
     client = MLClient(DefaultAzureCredential(), *names)
@@ -246,10 +309,12 @@ def soak(connection: WorkspaceConnection, folder: Path, rollouts: int, rate: flo
     outcomes: list[Outcome] = []
 
     def next_rollout(number: int) -> None:
-        behaviour = BEHAVIOURS[number % len(BEHAVIOURS)]
+        behaviour = behaviours[number % len(behaviours)]
         champion = next(iter(live.values()), None)
-        candidate = register(client, folder / "models" / str(number + 1), number + 1, behaviour, champion)
-        outcome = roll_out(candidate, champion, live, folder / "rollouts" / str(number + 1))
+        # More than mirrored requests and probes are, and less than a canary of half the traffic.
+        busy = rate / 3
+        candidate = register(client, folder / "models" / str(number + 1), number + 1, behaviour, champion, busy)
+        outcome = roll_out(candidate, champion, live, folder / "rollouts" / str(number + 1), definition)
         outcomes.append(outcome)
         took = outcome.ended - outcome.started
         print(f"{candidate.version} ({behaviour}): {outcome.state} after {took:.1f} s", file=sys.stderr, flush=True)
@@ -262,9 +327,7 @@ def soak(connection: WorkspaceConnection, folder: Path, rollouts: int, rate: flo
         for number in range(1, rollouts):
             next_rollout(number)
         time.sleep(SETTLE_SECONDS)
-    lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-    answers = [Answer(line["began"], line["ended"], line.get("model"), line.get("error")) for line in lines]
-    return Soak(outcomes, answers)
+    return Soak(outcomes, *read_answers(path), minimum_rate)
 
 
 def describe(result: Soak) -> str:
@@ -272,7 +335,6 @@ def describe(result: Soak) -> str:
     answers = result.answers
     times = [(each.ended - each.began) * 1000 for each in answers]
     at = statistics.quantiles(times, n=1000, method="inclusive")
-    seconds = answers[-1].ended - answers[0].began
     lines = [
         "| model | rollouts | live | rolled back | seconds each, median | a typical reason |",
         "|---|---|---|---|---|---|",
@@ -289,13 +351,19 @@ def describe(result: Soak) -> str:
     wrong = len(find_wrong_answers(answers, result.splits))
     lines += [
         "",
-        "| answers | per second | failed | by a model without traffic | splits not kept "
+        "| sent | answered | per second | failed | by a model without traffic "
         "| p50, ms | p99, ms | p99.9, ms | most, ms |",
         "|---|---|---|---|---|---|---|---|---|",
-        f"| {len(answers)} | {len(answers) / seconds:.1f} | {failed} | {wrong} "
-        f"| {len(find_wrong_shares(answers, result.splits))} of {len(result.splits)} "
+        f"| {result.sent} | {len(answers)} | {result.rate:.1f} | {failed} | {wrong} "
         f"| {at[499]:.1f} | {at[989]:.1f} | {at[998]:.1f} | {max(times):.0f} |",
+        "",
+        "| split, % | times | requests inside | answered by the old, by the new model | new model's share, % |",
+        "|---|---|---|---|---|",
     ]
+    for each in pool(count(answers, result.splits)):
+        split, counts = (" to ".join(map(str, values)) for values in (each.percents, each.counts))
+        share = 100 * each.counts[-1] / each.requests if each.requests else 0.0
+        lines.append(f"| {split} | {each.splits} | {each.requests} | {counts} | {share:.1f} |")
     return "\n".join(lines)
 
 

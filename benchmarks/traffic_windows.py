@@ -1,6 +1,5 @@
 """Which model may have answered when: from what rollouts wrote down, and what a client was answered; pure."""
 
-import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,8 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-DEVIATIONS = 5.0
-"""Standard deviations that a share may be off; by chance, once in two million."""
+from scipy.stats import binomtest
+
+CHANCE = 6e-7
+"""Shares that are less likely than this are no chance: that of five standard deviations of a normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,42 @@ class Split:
     earliest: float
     latest: float
     shares: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The answers of one split, or of several equal ones.
+
+    Attributes:
+        name: Says which.
+        percents: Shares of the models; who served first comes first.
+        splits: How many splits they are.
+        requests: Requests whose question and answer lie inside.
+        counts: How many of them each model answered.
+    """
+
+    name: str
+    percents: tuple[int, ...]
+    splits: int
+    requests: int
+    counts: tuple[int, ...]
+
+    @property
+    def fault(self) -> str | None:
+        """Say what is wrong with it, if anything."""
+        for percent, count in zip(self.percents, self.counts, strict=True):
+            likelihood = binomtest(count, self.requests, percent / 100).pvalue if self.requests else 1.0
+            if likelihood < CHANCE:
+                return f"{self.name}: {count} of {self.requests} requests were answered by the model with {percent} %"
+        return None
+
+    @property
+    def shortage(self) -> str | None:
+        """Say whether its requests are too few to notice a model that answers none."""
+        least = min(self.percents) / 100
+        if least < 1 and (1 - least) ** self.requests >= CHANCE:
+            return f"{self.name}: {self.requests} requests are too few to judge a share of {least:.0%}"
+        return None
 
 
 def splits_of(started: float, steps: Iterable[Mapping[str, Any]], models: Mapping[str, str]) -> Iterator[Split]:
@@ -85,15 +122,51 @@ def find_wrong_answers(answers: Sequence[Answer], splits: Sequence[Split]) -> li
     ]
 
 
+def count(answers: Sequence[Answer], splits: Sequence[Split]) -> list[Pool]:
+    """Count the answers of each split by itself.
+
+    Args:
+        answers: All answers.
+        splits: All splits, in order; the last one holds until the end.
+    """
+    models = dict.fromkeys(model for split in splits for model in split.shares)
+    order = {model: place for place, model in enumerate(models)}
+    ends = [*(split.earliest for split in splits[1:]), math.inf]
+    counted = []
+    for split, end in zip(splits, ends, strict=True):
+        inside = [each.model for each in answers if split.latest <= each.began and each.ended <= end]
+        of = Counter(model for model in inside if model is not None)
+        sharing = sorted(split.shares, key=order.__getitem__)
+        if sharing:
+            percents = tuple(split.shares[model] for model in sharing)
+            name = ", ".join(f"{model} {split.shares[model]} %" for model in sharing)
+            counted.append(Pool(name, percents, 1, len(inside), tuple(of[model] for model in sharing)))
+    return counted
+
+
+def pool(counted: Sequence[Pool]) -> list[Pool]:
+    """Put equal splits together, as all of 90 to 10."""
+    kinds: dict[tuple[int, ...], list[Pool]] = {}
+    for each in counted:
+        kinds.setdefault(each.percents, []).append(each)
+    return [
+        Pool(
+            f"all splits of {' to '.join(map(str, percents))}",
+            percents,
+            len(members),
+            sum(member.requests for member in members),
+            tuple(map(sum, zip(*(member.counts for member in members), strict=True))),
+        )
+        for percents, members in kinds.items()
+    ]
+
+
 def find_wrong_shares(answers: Sequence[Answer], splits: Sequence[Split]) -> list[str]:
-    """Find splits that the answers do not bear out."""
-    found = []
-    for split, following in itertools.pairwise(splits):
-        inside = [each for each in answers if split.latest <= each.began and each.ended <= following.earliest]
-        counts = Counter(answer.model for answer in inside if answer.model is not None)
-        for model, percent in split.shares.items():
-            share = percent / 100
-            expected = len(inside) * share
-            if abs(counts[model] - expected) > DEVIATIONS * math.sqrt(len(inside) * share * (1 - share)):
-                found.append(f"{model} had {percent} % of {len(inside)} requests and answered {counts[model]}")
-    return found
+    """Find splits that the answers do not bear out: each by itself, and equal ones together.
+
+    A short canary by itself proves little; all of its kind together must have enough requests to prove their share.
+    """
+    counted = count(answers, splits)
+    pooled = pool(counted)
+    faults = [each.fault for each in [*counted, *pooled]] + [each.shortage for each in pooled]
+    return [fault for fault in faults if fault is not None]

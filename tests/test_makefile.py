@@ -1,4 +1,4 @@
-"""What `make run` hands on, with programs that only show what they are given."""
+"""What `make run` and `make compare-skus` hand on, with programs that only show what they are given."""
 
 import subprocess
 import sys
@@ -18,10 +18,10 @@ def make(tmp_path: Path):
     (programs / "amlocal").chmod(0o755)
     (tmp_path / "venv" / ".installed").touch()
 
-    def run(**variables: object) -> subprocess.CompletedProcess[str]:
+    def run(target: str = "run", **variables: object) -> subprocess.CompletedProcess[str]:
         given = [f"{name}={value}" for name, value in {"VENV": tmp_path / "venv", **variables}.items()]
         return subprocess.run(
-            ["make", "--no-print-directory", "run", *given], cwd=ROOT, capture_output=True, text=True, check=False
+            ["make", "--no-print-directory", target, *given], cwd=ROOT, capture_output=True, text=True, check=False
         )
 
     return run
@@ -82,3 +82,28 @@ def test_a_checkpoint_folder_gets_its_whole_path_and_a_hub_id_stays(make, tmp_pa
     (folder / "config.json").touch()
     assert f"<inputs.checkpoint={folder}>" in make(CHECKPOINT=folder).stdout
     assert "<inputs.checkpoint=owner/model>" in make(CHECKPOINT="owner/model").stdout
+
+
+def test_a_comparison_runs_one_step_at_a_time_and_gets_what_is_given(make, tmp_path: Path) -> None:
+    prices = tmp_path / "my prices.yml"
+    done = make(
+        target="compare-skus",
+        DATA=tmp_path / "my data",
+        LABELS="<=2:no,>=4:yes",
+        PRICES=prices,
+        MAX_MINUTES=30,
+        MAX_STEPS=7,
+    )
+    shown = done.stdout.splitlines()
+    assert shown[shown.index("<--concurrent-steps>") + 1] == "<1>"
+    assert {
+        *("<pipelines/compare_skus.yml>", f"<inputs.data.path={tmp_path / 'my data'}>", "<inputs.max_steps=7>"),
+        *("<inputs.label_mapping=<=2:no,>=4:yes>", "<jobs.compare.inputs.prices.type=uri_file>"),
+        *(f"<jobs.compare.inputs.prices.path={prices}>", "<jobs.compare.inputs.max_minutes=30>"),
+    } <= set(shown)
+
+
+def test_a_comparison_without_prices_and_limit_gives_neither(make) -> None:
+    done = make(target="compare-skus")
+    assert "<inputs.max_steps=50>" in done.stdout
+    assert "jobs.compare" not in done.stdout

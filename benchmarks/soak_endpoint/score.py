@@ -1,5 +1,6 @@
 """Scoring script of the soak: answers by a word, names its model, and misbehaves as the model's folder says."""
 
+import collections
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ from pathlib import Path
 
 model = {}
 answered = 0
+recent = collections.deque()
 
 
 def init():
@@ -26,10 +28,15 @@ def run(data):
     if model["behaviour"] == "dies" and answered > 6:
         os.killpg(os.getpgrp(), signal.SIGKILL)
     if model["behaviour"] == "slow":
-        time.sleep(0.8)
+        time.sleep(2)
+    now = time.monotonic()
+    recent.append(now)
+    while recent[0] < now - 1:
+        recent.popleft()
+    wrong = model["behaviour"] == "wrong" or (model["behaviour"] == "wrong under load" and len(recent) > model["busy"])
     answers = []
     for row in json.loads(data)["input_data"]:
-        billing = ("charged" in row["text"]) != (model["behaviour"] == "wrong")
+        billing = ("charged" in row["text"]) != wrong
         label, other = ("billing", "delivery") if billing else ("delivery", "billing")
         probabilities = {label: 0.9, other: 0.1}
         answers.append({"label": label, "score": 0.9, "probabilities": probabilities, "model": model["model"]})

@@ -76,9 +76,11 @@ def main(argv: Sequence[str]) -> None:
         return
     try:
         _deploy(target, arguments, journal)
-    except InputError as error:
-        if journal.state == "in progress":
-            journal.finish("unchanged", [str(error)])
+    except BaseException as error:
+        # Whatever ends it before its first change, a SIGTERM too, leaves the endpoint as it was. After that the
+        # rollout itself records how it ended; a journal still in progress says that it could not.
+        if not journal.touched:
+            journal.finish("unchanged", [str(error) if isinstance(error, InputError) else repr(error)])
         raise
 
 
@@ -89,19 +91,31 @@ def _end_once(number: int, _frame: Any) -> None:
 
 
 def _deploy(target: Any, arguments: DeployArguments, journal: Any) -> None:
+    from azure.ai.ml.exceptions import MlException
+    from azure.core.exceptions import AzureError
+    from rollout import roll_out
+
+    try:
+        client = connect()
+        roll_out(client, _prepare(client, target, arguments, journal), journal)
+    except (AzureError, MlException) as error:
+        said = f"the rollout failed ({journal.state})" if journal.touched else "nothing was changed"
+        raise InputError(f"{said}: {error}") from error
+
+
+def _prepare(client: Any, target: Any, arguments: DeployArguments, journal: Any) -> Any:
+    """Read and check all that a rollout takes; nothing is touched."""
     import yaml
-    from azure.core.exceptions import AzureError, ResourceNotFoundError
+    from azure.core.exceptions import ResourceNotFoundError
     from golden import read_golden_requests
     from policy import POLICY_FILE, read_rollout_policy
     from request import NO_JOB, RolloutRequest
-    from rollout import roll_out
     from smoke import read_own_example
     from target import PROMOTE, check_champion, check_registered, complete_by_tags
 
     definition = Path(arguments.endpoint_definition)
     policy = read_rollout_policy(definition / POLICY_FILE)
     golden = read_golden_requests(definition, target.model.name)
-    client = connect()
     try:
         registered = client.models.get(target.model.name, version=target.model.version)
     except ResourceNotFoundError:
@@ -116,8 +130,7 @@ def _deploy(target: Any, arguments: DeployArguments, journal: Any) -> None:
         example = read_own_example(folder, labels)
     target = complete_by_tags(target, tags, datetime.now(UTC))
     journal.begin(purpose=target.purpose, golden_requests=len(golden))
-    # Until here nothing was touched; from here on the rollout undoes what it did.
-    request = RolloutRequest(
+    return RolloutRequest(
         target.model,
         arguments.endpoint_name,
         definition,
@@ -128,10 +141,6 @@ def _deploy(target: Any, arguments: DeployArguments, journal: Any) -> None:
         arguments.lock == "take-over",
         lambda serving: check_champion(target, serving, arguments.endpoint_name),
     )
-    try:
-        roll_out(client, request, journal)
-    except AzureError as error:
-        raise InputError(f"the rollout failed ({journal.state}): {error}") from error
 
 
 if __name__ == "__main__":

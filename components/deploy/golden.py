@@ -1,7 +1,7 @@
 """smoke.jsonl: requests whose answers are known beforehand, and what each answer has to be like."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from finetune.errors import InputError
 
 SMOKE_FILE = "smoke.jsonl"
 _KEYS = {"request", "expect"}
-_EXPECTED = {"schema", "labels", "latency_ms"}
+_EXPECTED = {"schema", "latency_ms"}
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class GoldenRequest:
     """What is sent, as JSON."""
     schema: Mapping[str, Any]
     """JSON Schema that the answer fulfils."""
-    labels: tuple[frozenset[str], ...]
-    """For each row of the answer, the labels that are right."""
+    labels: tuple[frozenset[str], ...] | None
+    """For each row of the answer, the labels that are right; None where the schema says all that is expected."""
     latency_ms: float
     """The answer is there in less than this, in milliseconds."""
 
@@ -67,14 +67,20 @@ def find_problem(golden: GoldenRequest, answer: Any, milliseconds: float) -> str
     error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(golden.schema).iter_errors(answer))
     if error is not None:
         return f"the answer does not fulfil the schema at {error.json_path}: {error.message[:200]}"
-    if not isinstance(answer, list) or len(answer) != len(golden.labels):
-        return f"found {str(answer)[:200]}; expected a list of {len(golden.labels)} rows"
-    for number, (row, right) in enumerate(zip(answer, golden.labels, strict=True), start=1):
+    if golden.labels is not None and (problem := _wrong_label(answer, golden.labels)) is not None:
+        return problem
+    if milliseconds > golden.latency_ms:
+        return f"answered after {milliseconds:.0f} ms; expected at most {golden.latency_ms:g}"
+    return None
+
+
+def _wrong_label(answer: Any, labels: Sequence[frozenset[str]]) -> str | None:
+    if not isinstance(answer, list) or len(answer) != len(labels):
+        return f"found {str(answer)[:200]}; expected a list of {len(labels)} rows"
+    for number, (row, right) in enumerate(zip(answer, labels, strict=True), start=1):
         label = row.get("label") if isinstance(row, dict) else None
         if label not in right:
             return f"row {number}: label {label!r}; expected {' or '.join(map(repr, sorted(right)))}"
-    if milliseconds > golden.latency_ms:
-        return f"answered after {milliseconds:.0f} ms; expected at most {golden.latency_ms:g}"
     return None
 
 
@@ -86,12 +92,15 @@ def _parse(where: str, line: str, folder: Path, model_name: str) -> GoldenReques
     if not isinstance(value, dict) or not _KEYS <= value.keys() <= _KEYS | {"models"}:
         raise InputError(f"{where}: expected an object with request, expect and, for some models only, models")
     expected = value["expect"]
-    if not isinstance(expected, dict) or expected.keys() != _EXPECTED:
-        raise InputError(f"{where}: expect: expected an object with exactly {', '.join(sorted(_EXPECTED))}")
+    if not isinstance(expected, dict) or not _EXPECTED <= expected.keys() <= _EXPECTED | {"labels"}:
+        raise InputError(
+            f"{where}: expect: expected an object with latency_ms, schema and, for models with labels, labels"
+        )
     latency = expected["latency_ms"]
     if isinstance(latency, bool) or not isinstance(latency, int | float) or not latency > 0:
         raise InputError(f"{where}: latency_ms is {latency!r}; expected a number above 0")
-    labels, schema = _labels(where, expected["labels"]), _schema(where, folder, expected["schema"])
+    labels = _labels(where, expected["labels"]) if "labels" in expected else None
+    schema = _schema(where, folder, expected["schema"])
     models = value.get("models")
     if models is not None and (not isinstance(models, list) or not all(isinstance(name, str) for name in models)):
         raise InputError(f"{where}: models is {models!r}; expected a list of registered models' names")
@@ -111,13 +120,16 @@ def _labels(where: str, value: Any) -> tuple[frozenset[str], ...]:
     return tuple(frozenset(row) for row in rows)
 
 
-def _schema(where: str, folder: Path, name: Any) -> Mapping[str, Any]:
-    path = folder / str(name)
+def _schema(where: str, folder: Path, stated: Any) -> Mapping[str, Any]:
+    """Return a schema that is stated in place, or in a file that is named."""
+    path = where if isinstance(stated, dict) else folder / str(stated)
     try:
-        schema = json.loads(path.read_text(encoding="utf-8"))
+        schema = stated if isinstance(path, str) else json.loads(path.read_text(encoding="utf-8"))
         jsonschema.Draft202012Validator.check_schema(schema)
     except OSError:
-        raise InputError(f"{where}: schema is {name!r}; expected the name of a JSON Schema file in {folder}") from None
+        raise InputError(
+            f"{where}: schema is {stated!r}; expected a JSON Schema, or the name of a file with one in {folder}"
+        ) from None
     except (json.JSONDecodeError, jsonschema.SchemaError) as error:
         raise InputError(f"{path}: no JSON Schema: {str(error).splitlines()[0]}") from None
     return schema

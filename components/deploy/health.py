@@ -86,14 +86,20 @@ def _agreement(probing: Probing, policy: RolloutPolicy) -> HealthCheck | None:
             zip(probing.candidate.answers, probing.incumbent.answers, strict=False)
         )
         if candidate.problem is None and incumbent.problem is None
-        for row, (new, old) in enumerate(zip(candidate.labels, incumbent.labels, strict=False))
+        for row, (new, old) in enumerate(zip(candidate.decisions, incumbent.decisions, strict=False))
     ]
     if not pairs:
         return None
-    share = sum(new == old for *_, new, old in pairs) / len(pairs)
+    share = sum(_agree(new, old, policy.agreement_tolerance) for *_, new, old in pairs) / len(pairs)
     rows = len({pair[:2] for pair in pairs})
     limit, few = policy.minimum_agreement, rows < policy.agreement_minimum_rows
-    reason = f"{share:.0%} of {rows} different rows get the same label, at least {limit:.0%} expected"
+    reason = f"{share:.0%} of {rows} different rows get the same answer, at least {limit:.0%} expected"
     if few:
         reason += f"; not judged with fewer than {policy.agreement_minimum_rows} rows"
     return HealthCheck("agreement", few or share >= limit, reason, share, limit=limit)
+
+
+def _agree(new: Any, old: Any, tolerance: float) -> bool:
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in (new, old)):
+        return abs(new - old) <= tolerance
+    return bool(new == old)

@@ -39,6 +39,11 @@ class Journal:
         return str(self._value["state"])
 
     @property
+    def touched(self) -> bool:
+        """Whether a step was begun that may have changed something, or the end is recorded."""
+        return self._value["current_step"] is not None or self.state != "in progress"
+
+    @property
     def reasons(self) -> tuple[str, ...]:
         """The reasons last recorded."""
         return tuple(self._value.get("reasons", ()))

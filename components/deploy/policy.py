@@ -36,7 +36,9 @@ class RolloutPolicy:
     p95_slack_ms: float
     """The ratio does not count while the new version is slower by less than this."""
     minimum_agreement: float
-    """Share of the probes' rows that both versions give the same label, 0 to 1."""
+    """Share of the probes' rows that both versions answer alike, 0 to 1."""
+    agreement_tolerance: float
+    """Values, of models that answer with a number, are alike when they differ by at most this."""
     agreement_minimum_rows: int
     """With fewer different rows than this the agreement is recorded and not judged."""
     maximum_tracebacks: int
@@ -71,6 +73,7 @@ def read_rollout_policy(path: Path) -> RolloutPolicy:
         maximum_p95_ratio=values.number("maximum_p95_ratio", 1),
         p95_slack_ms=values.number("p95_slack_ms", 0),
         minimum_agreement=values.number("minimum_agreement", 0, at_most=1),
+        agreement_tolerance=values.number("agreement_tolerance", 0),
         agreement_minimum_rows=values.whole("agreement_minimum_rows", 1),
         maximum_tracebacks=values.whole("maximum_tracebacks", 0),
         lock_minutes=values.number("lock_minutes", 1),

@@ -11,6 +11,8 @@ import httpx
 
 TIMEOUT_SECONDS = 60.0
 """Azure lets a request take up to 180 s; one that takes this long is an error to whoever waits for it."""
+DECISIONS = ("label", "labels", "tags", "answer", "value")
+"""Keys of an answer that say what it comes to; others say how sure the model is, or where it looked."""
 DEPLOYMENT_HEADER = "azureml-model-deployment"
 
 
@@ -35,10 +37,11 @@ class Answer:
     """Why there is no answer that can be used."""
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """The label of each row, in order."""
+    def decisions(self) -> tuple[Any, ...]:
+        """What each row's answer comes to, in order: label, labels, tags, text or value; None where there is none."""
         rows = self.value if isinstance(self.value, list) else []
-        return tuple(str(row.get("label")) if isinstance(row, dict) else "" for row in rows)
+        stated = [row if isinstance(row, dict) else {} for row in rows]
+        return tuple(next((row[key] for key in DECISIONS if key in row), None) for row in stated)
 
 
 Ask = Callable[[ScoringTarget, Any], Answer]

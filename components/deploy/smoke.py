@@ -14,8 +14,9 @@ from finetune.errors import InputError
 from finetune.files import read_json
 from finetune.training.contents import EXAMPLE_PREDICTION
 
-PROBABILITY_TOLERANCE = 0.01
-"""Another processor computes the same model in another order; a wrong model is further off than this."""
+TOLERANCE = 0.01
+"""Of numbers, relative to those above 1: another processor computes the same model in another order; a wrong model is
+further off than this."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class OwnExample:
 
     rows: list[dict[str, str]]
     answers: list[dict[str, Any]]
-    """A row's label, score and probabilities (in the order of `labels`)."""
+    """What the model answers with, by column; probabilities in the order of `labels`."""
     labels: list[str]
 
     @property
@@ -83,18 +84,33 @@ def difference(answer: Any, example: OwnExample) -> str | None:
     if not isinstance(answer, list) or len(answer) != len(example.rows):
         return f"found {str(answer)[:200]}; expected a list of {len(example.rows)} rows"
     for number, (found, expected) in enumerate(zip(answer, example.answers, strict=True), start=1):
-        wanted = dict(zip(example.labels, expected["probabilities"], strict=True))
-        probabilities = found.get("probabilities") if isinstance(found, dict) else None
-        if not isinstance(probabilities, dict) or set(probabilities) != set(wanted):
-            return f"row {number}: found {str(found)[:200]}; expected probabilities of {', '.join(example.labels)}"
-        if not all(isinstance(value, int | float) and math.isfinite(value) for value in probabilities.values()):
-            return f"row {number}: a probability is not a finite number"
-        if found.get("label") != expected["label"]:
-            return f"row {number}: label {found.get('label')!r}; the model itself answered {expected['label']!r}"
-        furthest = max(wanted, key=lambda label: abs(probabilities[label] - wanted[label]))
-        if abs(probabilities[furthest] - wanted[furthest]) > PROBABILITY_TOLERANCE:
-            return (
-                f"row {number}: probability of {furthest!r} is {probabilities[furthest]:.4f}; the model answered "
-                f"{wanted[furthest]:.4f}"
-            )
+        wanted = dict(expected)
+        if "probabilities" in wanted:
+            wanted["probabilities"] = dict(zip(example.labels, wanted["probabilities"], strict=True))
+        if (problem := _difference(found, wanted, "")) is not None:
+            return f"row {number}: {problem}"
     return None
+
+
+def _difference(found: Any, expected: Any, place: str) -> str | None:
+    if isinstance(expected, dict):
+        # A scoring script may say more of a row; of what the model says nothing may be added.
+        if not isinstance(found, dict) or (place and found.keys() != expected.keys()) or expected.keys() - found.keys():
+            return f"{place or 'found'} {str(found)[:200]}; expected an object with {', '.join(expected)}"
+        pairs = [(found[key], expected[key], f"{place}.{key}".lstrip(".")) for key in expected]
+    elif isinstance(expected, list):
+        if not isinstance(found, list) or len(found) != len(expected):
+            return f"{place} is {str(found)[:200]}; the model itself answered {str(expected)[:200]}"
+        pairs = [(*both, f"{place}[{at}]") for at, both in enumerate(zip(found, expected, strict=True))]
+    else:
+        same = _near(found, expected) if _is_number(expected) else found == expected
+        return None if same else f"{place} is {found!r}; the model itself answered {expected!r}"
+    return next((problem for pair in pairs if (problem := _difference(*pair)) is not None), None)
+
+
+def _near(found: Any, expected: float) -> bool:
+    return _is_number(found) and math.isclose(found, expected, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

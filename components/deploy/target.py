@@ -122,6 +122,13 @@ def check_registered(tags: Mapping[str, str], target: Target, content_sha256: st
             f"{target.model}: the registration's verdict is valid until {target.valid_until}; "
             f"the version was registered with {tags.get(VALID_UNTIL_TAG)}"
         )
+    # A registration, which alone brings a date, says what the verdict compared with; so does the tag.
+    compared = target.champion or NO_CHAMPION
+    if target.valid_until is not None and compared != tags.get(CHAMPION_TAG):
+        raise InputError(
+            f"{target.model}: by the registration its verdict compared it with {compared}; "
+            f"the version was registered with {tags.get(CHAMPION_TAG)}"
+        )
 
 
 def complete_by_tags(target: Target, tags: Mapping[str, str], now: datetime) -> Target:

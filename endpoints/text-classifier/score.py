@@ -5,19 +5,29 @@ Request, as Azure's own MLflow deployments take it
     {"input_data": ["a text", …]}                                            one text a row
     {"input_data": [{"text": "…", "text_pair": "…"}, …]}                     named columns
     {"input_data": {"columns": ["text"], "data": [["…"], …]}}                a split frame
-Answer: a list with an object per row: label, score, probabilities (label → probability).
+Answer: a list with an object per row, whose keys are the columns that the model answers with, by what it was trained
+for:
+    label, score, probabilities (label → probability)        one label
+    labels, probabilities                                    any number of labels
+    value                                                    a number
+    tags (one per word of the text), entities                a label for each word
+    answer, score, start, end                                a piece of the context
 """
 
 import json
 import os
+import re
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pandas as pd
+import torch
 from azureml_inference_server_http.api.aml_response import AMLResponse
 
 MAX_ROWS = 1000
 MAX_CHARACTERS = 100_000
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 model = None
 
@@ -27,13 +37,24 @@ class RequestError(Exception):
 
 
 def init():
-    """Load the registered model; the server calls it once per worker."""
+    """Load the registered model and let it answer its own example; the server calls it once per worker."""
     global model
+    torch.set_num_threads(threads(os.environ))
     root = Path(os.environ["AZUREML_MODEL_DIR"])
     found = sorted(root.rglob("MLmodel"))
     if len(found) != 1:
         raise RuntimeError(f"{root} holds {len(found)} files named MLmodel; expected 1")
     model = mlflow.pyfunc.load_model(str(found[0].parent))
+    # What is loaded or compiled late is so before the first caller waits for it.
+    example = found[0].parent / "example_prediction.json"
+    model.predict(pd.DataFrame(json.loads(example.read_text(encoding="utf-8"))["input"]))
+
+
+def threads(environment):
+    """Return how many threads a worker computes with: its share of the cores, unless the deployment says otherwise."""
+    if environment.get("OMP_NUM_THREADS") and not environment.get("WORKER_COUNT"):
+        return int(environment["OMP_NUM_THREADS"])
+    return max(1, len(os.sched_getaffinity(0)) // int(environment.get("WORKER_COUNT") or 1))
 
 
 def run(raw_data):
@@ -43,16 +64,26 @@ def run(raw_data):
         frame = parse_request(raw_data, columns)
     except RequestError as error:
         return AMLResponse({"error": str(error)}, 400, json_str=True)
-    answer = model.predict(frame)
     labels = model.metadata.metadata["labels"]
-    return [
-        {
-            "label": row.label,
-            "score": float(row.score),
-            "probabilities": dict(zip(labels, map(float, row.probabilities), strict=True)),
-        }
-        for row in answer.itertuples(index=False)
-    ]
+    return [served(row, labels) for row in model.predict(frame).to_dict(orient="records")]
+
+
+def served(row, labels):
+    """Return a row of the model's answer as JSON has it, probabilities by their label."""
+    answer = {name: _plain(value) for name, value in row.items()}
+    if "probabilities" in answer:
+        answer["probabilities"] = dict(zip(labels, answer["probabilities"], strict=True))
+    return answer
+
+
+def _plain(value):
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return value
 
 
 def parse_request(raw_data, columns):
@@ -65,6 +96,8 @@ def parse_request(raw_data, columns):
         body = json.loads(raw_data)
     except (TypeError, ValueError) as error:
         raise RequestError(f"the body is not JSON: {error}") from None
+    except RecursionError:
+        raise RequestError("the body is nested too deeply") from None
     if not isinstance(body, dict) or "input_data" not in body:
         raise RequestError('expected a JSON object with the key "input_data"')
     rows = _rows(body["input_data"], columns)
@@ -78,6 +111,8 @@ def parse_request(raw_data, columns):
         for column, value in row.items():
             if not isinstance(value, str):
                 raise RequestError(f"row {number}: {column} is not a string")
+            if _HALF_CHARACTER.search(value):
+                raise RequestError(f"row {number}: {column} holds half a character (a lone surrogate)")
             if len(value) > MAX_CHARACTERS:
                 raise RequestError(
                     f"row {number}: {column} has {len(value)} characters; expected at most {MAX_CHARACTERS}"

@@ -12,7 +12,7 @@ import yaml
 from support import load_component
 from transformers import HfArgumentParser
 
-STAGES = ("prep", "train", "evaluate", "register", "deploy")
+STAGES = ("prep", "train", "evaluate", "register", "deploy", "compare", "compress")
 COMPONENTS = Path(__file__).parents[2] / "components"
 DATACLASSES = {
     "prep": "PrepArguments",
@@ -20,6 +20,8 @@ DATACLASSES = {
     "evaluate": "EvaluateArguments",
     "register": "RegisterArguments",
     "deploy": "DeployArguments",
+    "compare": "CompareArguments",
+    "compress": "CompressArguments",
 }
 PATH_TYPES = {"uri_file", "uri_folder", "mlflow_model"}
 SCALARS = {"string": str, "number": float, "integer": int}
@@ -78,7 +80,8 @@ def test_inputs_agree_with_the_arguments(stage: str) -> None:
         assert drops_out == optional, f"{name}: optional inputs, and no others, stand in $[[ ]]"
         if declared["type"] in PATH_TYPES:
             assert "default" not in declared
-            assert action.required != optional, name
+            # A list is required as a whole: its first inputs are, and more may be given.
+            assert action.required != optional or action.nargs == "+", name
             continue
         assert action.type in (SCALARS[declared["type"]], None) or declared.get("enum"), name
         if optional:
@@ -90,6 +93,23 @@ def test_inputs_agree_with_the_arguments(stage: str) -> None:
             assert action.required, name
         if "enum" in declared and action.choices is not None:
             assert tuple(declared["enum"]) == tuple(action.choices), name
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_only_an_argument_that_adds_up_takes_several_inputs(stage: str) -> None:
+    known, inputs = actions(stage), component(stage)["inputs"]
+    taken: dict[str, list[str]] = {}
+    for (side, name), (argument, _) in arguments_in_command(stage).items():
+        if side == "inputs":
+            taken.setdefault(argument, []).append(name)
+    for argument, names in taken.items():
+        if known[argument].nargs != "+":
+            assert names == [argument]
+            continue
+        assert isinstance(known[argument], argparse._ExtendAction)
+        assert known[argument].required
+        assert not inputs[names[0]].get("optional", False)
+        assert names == [f"{argument.removesuffix('s')}_{number + 1}" for number in range(len(names))]
 
 
 def test_the_task_choices_are_the_task_table() -> None:
@@ -128,7 +148,7 @@ def test_help(stage: str, capsys: pytest.CaptureFixture) -> None:
     assert "default: None" not in shown
 
 
-@pytest.mark.parametrize("stage", ["evaluate", "register", "deploy"])
+@pytest.mark.parametrize("stage", ["evaluate", "register", "deploy", "compare"])
 def test_stages_that_read_or_change_the_workspace_are_never_reused(stage: str) -> None:
     assert component(stage)["is_deterministic"] is False
 

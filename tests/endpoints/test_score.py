@@ -2,6 +2,7 @@ import importlib.util
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 SCORE = Path(__file__).parents[2] / "endpoints" / "text-classifier" / "score.py"
@@ -70,6 +71,9 @@ def test_unusual_texts_are_answered(ready) -> None:
         ('{"input_data": {"columns": ["body"], "data": [["a"]]}}', "expected exactly the columns text"),
         (json.dumps({"input_data": ["x" * 100_001]}), "text has 100001 characters"),
         (json.dumps({"input_data": ["x"] * 1001}), "found 1001 rows"),
+        ('{"input_data": ["a \\ud800"]}', "row 1: text holds half a character"),
+        ("[" * 100_000, "nested too deeply"),
+        ("1" * 5_000, "the body is not JSON"),
     ],
 )
 def test_a_bad_request_is_status_400_with_the_reason(ready, body: str | bytes, message: str) -> None:
@@ -78,12 +82,61 @@ def test_a_bad_request_is_status_400_with_the_reason(ready, body: str | bytes, m
     assert message in answer.get_json()["error"]
 
 
+@pytest.mark.parametrize(
+    ("row", "answer"),
+    [
+        ({"value": np.float64(3.5)}, {"value": 3.5}),
+        (
+            {"labels": np.array(["a"], dtype=object), "probabilities": np.array([0.9, 0.1])},
+            {"labels": ["a"], "probabilities": {"a": 0.9, "b": 0.1}},
+        ),
+        (
+            {
+                "tags": ["B-PER"],
+                "entities": [{"label": "PER", "start": np.int64(0), "end": 4, "score": np.float32(0.5)}],
+            },
+            {"tags": ["B-PER"], "entities": [{"label": "PER", "start": 0, "end": 4, "score": 0.5}]},
+        ),
+        ({"answer": "on Monday", "start": np.int64(3)}, {"answer": "on Monday", "start": 3}),
+    ],
+)
+def test_answers_of_every_kind_become_plain_json(score, row: dict, answer: dict) -> None:
+    found = score.served(row, ["a", "b"])
+    assert found == answer
+    assert json.loads(json.dumps(found)) == answer
+
+
 def test_pairs_need_both_columns(score) -> None:
     columns = ["text", "text_pair"]
     frame = score.parse_request('{"input_data": [{"text_pair": "b", "text": "a"}]}', columns)
     assert frame.to_dict(orient="records") == [{"text": "a", "text_pair": "b"}]
     with pytest.raises(score.RequestError, match="row 1: found str; expected exactly the columns text, text_pair"):
         score.parse_request('{"input_data": ["a"]}', columns)
+
+
+def test_workers_share_the_cores(score, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score.os, "sched_getaffinity", lambda _: set(range(8)))
+    assert score.threads({}) == 8
+    assert score.threads({"WORKER_COUNT": "4"}) == 2
+    assert score.threads({"WORKER_COUNT": "16"}) == 1
+    assert score.threads({"OMP_NUM_THREADS": "3"}) == 3
+    assert score.threads({"OMP_NUM_THREADS": "8", "WORKER_COUNT": "4"}) == 2
+
+
+def test_it_answers_its_own_example_before_it_serves(
+    score, trained_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    class Model:
+        def predict(self, frame: object) -> None:
+            asked.append(frame.to_dict("records"))
+
+    monkeypatch.setattr(score.mlflow.pyfunc, "load_model", lambda folder: Model())
+    monkeypatch.setattr(score, "model", None)
+    monkeypatch.setenv("AZUREML_MODEL_DIR", str(trained_model.parent))
+    score.init()
+    assert asked == [json.loads((trained_model / "example_prediction.json").read_text())["input"]]
 
 
 def test_a_folder_without_a_model_stops_the_server(score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

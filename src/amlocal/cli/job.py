@@ -51,6 +51,18 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default="plain",
         help="MLflow address of steps: the server's, or azureml:// as on Azure, which needs azureml-mlflow in the step",
     )
+    create.add_argument(
+        "--start",
+        choices=["warm", "cold"],
+        default="warm",
+        help="start a sweep's trials from one process that has done their imports, or each by itself",
+    )
+    create.add_argument(
+        "--concurrent-steps",
+        type=_above_zero,
+        metavar="N",
+        help="steps that may run at the same time; 1 to measure them (default: as many as cores, at least 4)",
+    )
     create.set_defaults(func=_create)
 
     validate = commands.add_parser("validate", help="check a job file, also with azure-ai-ml's own validator")
@@ -74,6 +86,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     listing.add_argument("--max-results", "-r", type=int, metavar="N", help="the newest N alone")
     listing.add_argument("--output", "-o", choices=["table", "json", "yaml"], default="table")
     listing.set_defaults(func=_list)
+
+
+def _above_zero(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number above 0")
+    return int(text)
 
 
 def _add_file(parser: argparse.ArgumentParser) -> None:
@@ -125,6 +143,8 @@ def _create(arguments: argparse.Namespace) -> int:
         mappings=tuple(arguments.mappings),
         isolated=arguments.environment == "isolated",
         azure_tracking=arguments.tracking == "azureml",
+        warm=arguments.start == "warm",
+        concurrent_steps=arguments.concurrent_steps,
     )
     job = prepare_job(request, ConsoleDownloads(_console()))
     if arguments.no_stream:

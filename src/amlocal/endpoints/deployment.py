@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import httpx
 
+from amlocal.endpoints.exchange import Scored, Scoring
 from amlocal.endpoints.instance import STOP_GRACE, Instance, ProvisioningError
 from amlocal.endpoints.log_file import rotate, tail
 from amlocal.endpoints.spec import DeploymentSpec
@@ -22,23 +22,6 @@ ROTATE_SECONDS = 5.0
 UNREADY_GRACE = 0.2
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """A request for a deployment.
-
-    Attributes:
-        method: HTTP method.
-        path: Path and query on the scoring server.
-        headers: Headers to pass on.
-        body: Body to pass on.
-    """
-
-    method: str
-    path: str
-    headers: list[tuple[str, str]]
-    body: bytes
 
 
 class TooManyRequests(Exception):
@@ -61,9 +44,12 @@ class ScoringInstance(Protocol):
     """What a deployment needs of one scoring process; :class:`Instance` is the real one."""
 
     busy: int
+    """Requests that it has now."""
+    ready: asyncio.Event
+    """Set while it may be given requests."""
 
     async def start(self) -> None:
-        """Start it; requests may be sent at once and wait until it is ready."""
+        """Start it; raises ``OSError`` when the machine has no room for it."""
 
     async def wait_until_ready(self) -> None:
         """Wait until it is healthy; raises :class:`ProvisioningError` when it will not be."""
@@ -71,10 +57,7 @@ class ScoringInstance(Protocol):
     def keep_running(self, on_restart: Callable[[], None]) -> None:
         """From now on, start it again when it dies, and tell each time."""
 
-    def build_request(self, method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> httpx.Request:
-        """Build a request for it."""
-
-    async def send(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, scoring: Scoring) -> Scored:
         """Let it answer; raises ``httpx.TransportError`` when it died first."""
 
     async def stop(self, grace: float = STOP_GRACE) -> None:
@@ -105,7 +88,6 @@ class Deployment:
         make_instance: MakeInstance = Instance,
     ) -> None:
         self.spec = spec
-        sockets.mkdir(parents=True, exist_ok=True)
         self._sockets = sockets
         numbers = range(spec.instance_count)
         self._on_restart = on_restart
@@ -122,22 +104,31 @@ class Deployment:
         """Start all processes and wait until each is healthy.
 
         Raises:
-            ProvisioningError: One of them is not; all have been stopped.
+            ProvisioningError: One of them is not, or cannot be started; all have been stopped.
         """
         try:
-            await self.start_without_waiting()
+            await self._start_without_waiting()
             await asyncio.gather(*(instance.wait_until_ready() for instance in self._instances))
         except ProvisioningError as error:
             await self.stop(UNREADY_GRACE)
-            raise ProvisioningError(f"{error}; last lines of its log:\n{tail(self.spec.log, LOG_LINES)}") from error
-        except asyncio.CancelledError:
+            printed = await asyncio.to_thread(tail, self.spec.log, LOG_LINES)
+            raise ProvisioningError(f"{error}; last lines of its log:\n{printed}") from error
+        except BaseException:
             await self.stop(UNREADY_GRACE)
             raise
         self._keep_running()
 
     async def restore(self) -> None:
-        """Start a deployment that was healthy before; requests wait for it."""
-        await self.start_without_waiting()
+        """Start a deployment that was healthy before; requests wait for it.
+
+        Raises:
+            ProvisioningError: A process cannot be started; all have been stopped.
+        """
+        try:
+            await self._start_without_waiting()
+        except BaseException:
+            await self.stop(UNREADY_GRACE)
+            raise
         self._keep_running()
 
     def _keep_running(self) -> None:
@@ -148,18 +139,21 @@ class Deployment:
     async def _keep_log(self) -> None:
         while True:
             try:
-                rotate(self.spec.log)
+                await asyncio.to_thread(rotate, self.spec.log)
             except OSError as error:
                 log.error("%s cannot be rotated: %s", self.spec.log, error)
             await asyncio.sleep(ROTATE_SECONDS)
 
-    async def start_without_waiting(self) -> None:
-        """Start all processes."""
-        for instance in self._instances:
-            await instance.start()
+    async def _start_without_waiting(self) -> None:
+        try:
+            self._sockets.mkdir(parents=True, exist_ok=True)
+            for instance in self._instances:
+                await instance.start()
+        except OSError as error:
+            raise ProvisioningError(f"a scoring process cannot be started: {error}") from error
 
-    async def score(self, scoring: Scoring) -> httpx.Response:
-        """Let the least busy process answer.
+    async def score(self, scoring: Scoring) -> Scored:
+        """Let the least busy of the processes that are ready answer; wait for one while none is.
 
         Args:
             scoring: The request.
@@ -176,9 +170,7 @@ class Deployment:
         self._idle.clear()
         try:
             async with asyncio.timeout(self.spec.request_timeout), self._slot():
-                instance = min(self._instances, key=lambda candidate: candidate.busy)
-                request = instance.build_request(scoring.method, scoring.path, scoring.headers, scoring.body)
-                return await instance.send(request)
+                return await (await self._find_ready()).send(scoring)
         except TimeoutError as error:
             raise RequestTimeout from error
         except httpx.TransportError as error:
@@ -187,6 +179,17 @@ class Deployment:
             self._held -= 1
             if not self._held:
                 self._idle.set()
+
+    async def _find_ready(self) -> ScoringInstance:
+        """Choose the least busy process of those that are ready."""
+        while not (ready := [instance for instance in self._instances if instance.ready.is_set()]):
+            waits = [asyncio.create_task(instance.ready.wait()) for instance in self._instances]
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for wait in waits:
+                    wait.cancel()
+        return min(ready, key=lambda instance: instance.busy)
 
     @contextlib.asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
@@ -216,4 +219,5 @@ class Deployment:
         if self._log_keeper is not None:
             self._log_keeper.cancel()
         await asyncio.gather(*(instance.stop(grace) for instance in self._instances))
-        self._sockets.rmdir()
+        with contextlib.suppress(FileNotFoundError):
+            self._sockets.rmdir()

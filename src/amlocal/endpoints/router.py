@@ -7,8 +7,8 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
-import httpx
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -19,9 +19,9 @@ from amlocal.endpoints.deployment import (
     ProcessDied,
     QueueTimeout,
     RequestTimeout,
-    Scoring,
     TooManyRequests,
 )
+from amlocal.endpoints.exchange import Scored, Scoring
 from amlocal.endpoints.metrics import DeploymentMetrics, ServingMetrics
 from amlocal.endpoints.traffic import pick
 
@@ -42,7 +42,15 @@ NOT_FORWARDED = {
     "upgrade",
     DEPLOYMENT_HEADER,
 }
-NOT_RETURNED = {"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding"}
+NOT_RETURNED = {
+    "connection",
+    "content-length",
+    "date",
+    "keep-alive",
+    "server",
+    "transfer-encoding",
+    DEPLOYMENT_HEADER,
+}
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +139,7 @@ class Router:
             with metrics.in_flight():
                 answer = await _answer(name, route.deployments[name], scoring)
             status = answer.status_code
-            if status != httpx.codes.OK:
+            if status != HTTPStatus.OK:
                 metrics.failed("ModelError")
         except Refusal as refusal:
             status = refusal.status
@@ -197,12 +205,19 @@ async def _answer(name: str, deployment: Deployment, scoring: Scoring) -> Respon
         raise Refusal(
             503, "ModelUnavailable", f"The scoring process of deployment {name} ended; see its log.", named
         ) from None
-    headers = {key: value for key, value in answer.headers.items() if key not in NOT_RETURNED} | named
-    if answer.status_code == httpx.codes.OK:
-        return Response(answer.content, 200, headers)
-    headers["ms-azureml-model-error-statuscode"] = str(answer.status_code)
-    headers["ms-azureml-model-error-reason"] = answer.reason_phrase
-    return Response(answer.content, 424, headers)
+    return _pass_on(answer, named)
+
+
+def _pass_on(answer: Scored, named: Mapping[str, str]) -> Response:
+    """Give a scoring process's answer to the client, byte for byte."""
+    response = Response(answer.body, 200 if answer.is_success else 424, named)
+    for key, value in answer.headers:
+        if key.lower() not in NOT_RETURNED:
+            response.headers.append(key, value)
+    if not answer.is_success:
+        response.headers["ms-azureml-model-error-statuscode"] = str(answer.status)
+        response.headers["ms-azureml-model-error-reason"] = answer.reason
+    return response
 
 
 def _check_key(routes: Mapping[str, Route], endpoint: str, authorization: str) -> None:

@@ -76,10 +76,17 @@ class Serving:
 
         Args:
             spec: What to run.
+
+        Raises:
+            ProvisioningError: It cannot be started.
         """
         deployment = self._make(spec)
+        try:
+            await deployment.restore()
+        except BaseException:
+            self._live.discard(deployment)
+            raise
         self._place(deployment)
-        await deployment.restore()
 
     async def remove(self, endpoint: str, name: str) -> None:
         """Stop a deployment after its last request has been answered.

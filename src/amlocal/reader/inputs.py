@@ -163,12 +163,17 @@ def read_given(name: str, node: Located, report: Report) -> tuple[InputSpec, Bin
     return InputSpec(name, node.place, found), data
 
 
-def _check_mode(section: Section, allowed: tuple[str, ...]) -> None:
+def _check_mode(section: Section, allowed: tuple[str, ...]) -> str | None:
+    """Read ``mode``: in small letters, or as an expression; None where none is stated."""
     node = section.take("mode")
-    if node is None or has_expression(str(node.value)) or str(node.value).lower() in allowed:
-        return
+    if node is None:
+        return None
+    mode = str(node.value).lower()
+    if has_expression(mode) or mode in allowed:
+        return mode
     message = f"{section.what}: mode {plain(node)!r} is not known there; expected one of {', '.join(allowed)}"
     section.report.problem(node.place, "mode", message)
+    return None
 
 
 def coerce_type(value: object) -> str:
@@ -220,10 +225,10 @@ def read_output(
         report.unresolve(place, "not-on-this-machine", message)
     target, destination = read_destination(section, kind)
     section.skip("description", "early_available", "is_control")
-    _check_mode(section, _COMPONENT_MODES)
+    mode = _check_mode(section, _COMPONENT_MODES)
     section.finish()
-    spec = OutputSpec(name, place, kind or _parent_type(target, parents), destination)
-    return spec, OutputBinding(place, target, destination)
+    spec = OutputSpec(name, place, kind or _parent_type(target, parents), destination, mode)
+    return spec, OutputBinding(place, target, destination, mode)
 
 
 def _parent_type(target: Template | None, parents: Mapping[str, OutputSpec] | None) -> str:

@@ -69,12 +69,14 @@ class OutputSpec:
 
     Attributes:
         destination: where a job or node sends it; a component sends its outputs nowhere.
+        mode: how it is written there, where that is stated.
     """
 
     name: str
     place: Place
     type: str
     destination: Destination | None = None
+    mode: str | None = None
 
 
 @dataclass(frozen=True)
@@ -127,11 +129,13 @@ class OutputBinding:
     Attributes:
         target: the pipeline output it is, if any.
         destination: where else it goes.
+        mode: how it is written there, where that is stated.
     """
 
     place: Place
     target: Template | None
     destination: Destination | None = None
+    mode: str | None = None
 
 
 @dataclass(frozen=True)

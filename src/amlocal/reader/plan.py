@@ -18,6 +18,7 @@ from amlocal.reader.model import (
     Destination,
     Graph,
     Job,
+    OutputSpec,
     PathBinding,
     PipelineNode,
     UnresolvedNode,
@@ -25,6 +26,9 @@ from amlocal.reader.model import (
 from amlocal.reader.parallel import MiniBatches, mini_batches_of
 from amlocal.reader.settings import number
 from amlocal.reader.source import InvalidJobError, Problem, UnreadableError, line_of
+
+_MOUNTS = (None, "rw_mount", "mount")
+"""Modes of an output that is written in its place; Azure ML's default is ``rw_mount``."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Delivery:
         name: the output's name where the destination is stated.
         of_job: whether it is stated for an output of the job, rather than of a node.
         type: the output's type.
+        mounted: the command writes it there, and sees what is there already, instead of having it copied at the end.
     """
 
     output: str
@@ -43,6 +48,7 @@ class Delivery:
     of_job: bool
     type: str
     destination: Destination
+    mounted: bool = False
 
 
 @dataclass(frozen=True)
@@ -169,7 +175,7 @@ def _plan(job: Job) -> tuple[Plan, list[Problem]]:
         outputs = {name: StepOutput(steps[0].name, name) for name in job.graph.outputs}
     deliveries: dict[str, list[Delivery]] = {step.name: [] for step in steps}
     for spec in job.graph.outputs.values():
-        _deliver(outputs.get(spec.name), spec.name, spec.destination, True, steps, deliveries)
+        _deliver(outputs.get(spec.name), spec, True, steps, deliveries)
     _deliveries(job.graph, "", steps, deliveries)
     steps = [replace(step, deliveries=tuple(deliveries[step.name])) for step in steps]
     return Plan(job, _ordered(steps, problems), outputs), problems
@@ -178,19 +184,20 @@ def _plan(job: Job) -> tuple[Plan, list[Problem]]:
 def _deliveries(graph: Graph, prefix: str, steps: Sequence[Step], found: dict[str, list[Delivery]]) -> None:
     for node in graph.nodes.values():
         for name, binding in node.outputs.items():
-            _deliver(output_of(node, prefix, name), name, binding.destination, False, steps, found)
+            stated = OutputSpec(name, binding.place, "", binding.destination, binding.mode)
+            _deliver(output_of(node, prefix, name), stated, False, steps, found)
         if isinstance(node, PipelineNode):
             _deliveries(node.component, f"{prefix}{node.name}.", steps, found)
 
 
 def _deliver(
     source: StepOutput | None,
-    name: str,
-    destination: Destination | None,
+    stated: OutputSpec,
     of_job: bool,
     steps: Sequence[Step],
     found: dict[str, list[Delivery]],
 ) -> None:
+    destination = stated.destination
     if source is None or destination is None:
         return
     step = next((step for step in steps if step.name == source.step), None)
@@ -198,7 +205,14 @@ def _deliver(
         return
     declared = step.node.component.outputs.get(source.output)
     kind = destination.type or (declared.type if declared is not None else "uri_folder")
-    found[step.name].append(Delivery(source.output, name, of_job, kind, destination))
+    mounted = destination.path is not None and step.node.sweep is None and _mode(stated, step, source) in _MOUNTS
+    found[step.name].append(Delivery(source.output, stated.name, of_job, kind, destination, mounted))
+
+
+def _mode(stated: OutputSpec, step: Step, source: StepOutput) -> str | None:
+    """Find how an output is written: as its path's place says, else its node, else its component."""
+    binding, declared = step.node.outputs.get(source.output), step.node.component.outputs.get(source.output)
+    return stated.mode or (binding.mode if binding else None) or (declared.mode if declared else None)
 
 
 def _unfold(scope: Scope, steps: list[Step], problems: list[Problem], force_rerun: bool = False) -> None:

@@ -81,6 +81,8 @@ class Request:
         mappings: ``--map`` texts.
         isolated: run each command in an environment built for it, instead of the calling Python.
         azure_tracking: see ``WorkspaceBackend``.
+        warm: see ``Services``.
+        concurrent_steps: how many steps may run at the same time; None for as many as there are cores, at least four.
     """
 
     file: Path
@@ -92,6 +94,8 @@ class Request:
     mappings: Sequence[str] = ()
     isolated: bool = False
     azure_tracking: bool = False
+    warm: bool = True
+    concurrent_steps: int | None = None
 
 
 def _workspace(request: Request) -> WorkspaceBackend:
@@ -222,11 +226,12 @@ async def _run(job: PreparedJob, backend: Backend, watcher: Watcher, signals: li
                 identity=str(plan.job.file),
                 interpreters=interpreters,
                 cores=cores(),
+                warm=request.warm,
                 poll_seconds=request.poll_seconds,
                 downloads=job.downloads,
                 default_datastore=plan.job.settings.default_datastore,
             )
-            engine = Engine(plan, services, max(_LEAST_CONCURRENT_STEPS, cores()))
+            engine = Engine(plan, services, request.concurrent_steps or max(_LEAST_CONCURRENT_STEPS, cores()))
             status = KILLED
             try:
                 _finish(journal, plan, folder, await engine.run())

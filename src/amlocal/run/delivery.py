@@ -50,7 +50,7 @@ def deliver(step: Step, outputs: Mapping[str, Output], services: Services, *, re
 
 def _deliver(step: Step, delivery: Delivery, output: Output, services: Services, reused: bool) -> str | None:
     destination, registry = delivery.destination, services.registry
-    address = _address(step, delivery, services)
+    address = address_of(step, delivery, services)
     if destination.asset is None:
         _write(output, address, services)
         return None
@@ -71,7 +71,13 @@ def _deliver(step: Step, delivery: Delivery, output: Output, services: Services,
     return registry.register(asset)
 
 
-def _address(step: Step, delivery: Delivery, services: Services) -> DatastorePath:
+def address_of(step: Step, delivery: Delivery, services: Services) -> DatastorePath:
+    """Say where an output goes.
+
+    Raises:
+        AmlocalError: when its path is nowhere in a datastore.
+        AddressError: for an ``azureml:`` text of no known form.
+    """
     job = services.folder.name
     path = delivery.destination.path
     if path is None:

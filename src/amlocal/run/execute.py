@@ -6,7 +6,8 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from amlocal.reader.distribution import Processes
@@ -18,6 +19,7 @@ from amlocal.run.files import WorkFolder, link
 from amlocal.run.parallel.launch import ParallelRun, failure, write_task
 from amlocal.run.process import ProcessResult, run_process
 from amlocal.run.ranks import ranks_of, run_ranks
+from amlocal.run.warm.start import Start, WarmStart
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Execution:
         timeout: seconds; None for no limit.
         processes: what a distributed command runs as.
         parallel: how a parallel node is worked on.
+        mounted: outputs that are written at a place of their own.
     """
 
     component: CommandComponent
@@ -64,11 +67,14 @@ class Execution:
     timeout: float | None
     processes: Processes | None = None
     parallel: ParallelRun | None = None
+    mounted: Mapping[str, Path] = field(default_factory=dict)
 
 
-def output_paths(component: CommandComponent, folder: WorkFolder) -> dict[str, Path]:
+def output_paths(
+    component: CommandComponent, folder: WorkFolder, mounted: Mapping[str, Path] | None = None
+) -> dict[str, Path]:
     """Give the path of each output, the default ``artifacts`` included."""
-    paths = {name: folder.outputs / name for name in component.outputs}
+    paths = {name: (mounted or {}).get(name, folder.outputs / name) for name in component.outputs}
     return {**paths, ARTIFACTS: folder.artifacts}
 
 
@@ -78,7 +84,7 @@ def resolve(execution: Execution, template: Template, job: str) -> str:
 
 
 def _lookup(execution: Execution, job: str) -> Callable[[Reference], str | None]:
-    outputs = output_paths(execution.component, execution.folder)
+    outputs = output_paths(execution.component, execution.folder, execution.mounted)
 
     def lookup(reference: Reference) -> str | None:
         if reference.kind is Kind.INPUT:
@@ -100,7 +106,7 @@ def environment(execution: Execution, context: RunContext) -> dict[str, str]:
     """
     interpreter = execution.interpreter
     base = caller_variables(os.environ, isolated=interpreter.isolated)
-    outputs = output_paths(execution.component, execution.folder)
+    outputs = output_paths(execution.component, execution.folder, execution.mounted)
     return {
         **base,
         **context.client_environment,
@@ -133,7 +139,10 @@ def thread_variables(processes: int, cores: int) -> dict[str, str]:
 
 
 def prepare(execution: Execution) -> None:
-    """Make the working directory and the outputs' folders, empty, and the layer for what the command installs."""
+    """Make the working directory, the layer for what the command installs and the outputs' folders.
+
+    These are empty, but for those that are mounted.
+    """
     folder = execution.folder
     if folder.root.exists():
         shutil.rmtree(folder.root)
@@ -148,13 +157,18 @@ def prepare(execution: Execution) -> None:
     link(working_outputs, folder.artifacts / "outputs")
     folder.outputs.mkdir(parents=True)
     for name, spec in execution.component.outputs.items():
-        if spec.type != "uri_file":
+        if name in execution.mounted:
+            link(folder.outputs / name, execution.mounted[name])
+        elif spec.type != "uri_file":
             (folder.outputs / name).mkdir()
     make_overlay(execution.interpreter, folder.overlay)
 
 
 async def execute(
-    execution: Execution, context: RunContext, on_end: Callable[[ProcessResult], None] | None = None
+    execution: Execution,
+    context: RunContext,
+    on_end: Callable[[ProcessResult], None] | None = None,
+    warm: WarmStart | None = None,
 ) -> ProcessResult:
     """Run a command to its end.
 
@@ -162,6 +176,7 @@ async def execute(
         execution: the command.
         context: what it gets to know about its job.
         on_end: told how it ended, also when canceled.
+        warm: starts it where it can, unless it is several processes.
 
     Raises:
         OSError: when its folders cannot be made.
@@ -175,7 +190,9 @@ async def execute(
         command = resolve(execution, execution.component.command, context.job)
         if execution.processes is None:
             variables = environment(execution, context)
-            return await run_process(command, folder.snapshot, variables, folder.log, timeout, on_end)
+            start = Start(command, folder.snapshot, variables, folder.log, folder.overlay)
+            starter = None if warm is None else partial(warm.start, start)
+            return await run_process(command, folder.snapshot, variables, folder.log, timeout, on_end, starter)
         ranks = [
             (rank, environment(replace(execution, variables={**execution.variables, **rank.variables}), context))
             for rank in ranks_of(execution.processes)

@@ -39,6 +39,11 @@ class WorkFolder:
         """What the command installs, while it runs."""
         return self.root / "environment"
 
+    @property
+    def warm(self) -> Path:
+        """Of the process that does the imports of a sweep's trials, while it runs."""
+        return self.root / "warm"
+
     def trial(self, number: int) -> WorkFolder:
         """The folder of one trial, when this is a sweep's."""
         return WorkFolder(self.root / "trials" / str(number))

@@ -10,9 +10,10 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeAlias
 
 import psutil
 
@@ -41,7 +42,37 @@ class ProcessResult:
     log: Path | None = None
 
 
-class _Child:
+class Child(Protocol):
+    """A started process that leads a process group of its own.
+
+    Attributes:
+        cpu_seconds: once it has ended: what it and the children it waited for used; at least what its group had before.
+        failure: what is to say besides its exit code.
+    """
+
+    cpu_seconds: float
+    failure: str | None
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended and been waited for."""
+        ...
+
+    async def wait(self) -> int:
+        """Wait for its end; give 0 to 255, or -N when ended by signal N."""
+        ...
+
+
+Starter: TypeAlias = Callable[[], Awaitable[Child | None]]
+"""Starts a process in a way of its own; gives None when it has to be started in the usual one."""
+
+
+class OwnChild:
     """A started process that a thread waits for: asyncio's own would not tell what it used.
 
     Watching a process descriptor from the event loop instead costs as much (0.7 ms for all of a process) and
@@ -51,7 +82,7 @@ class _Child:
     def __init__(self, popen: subprocess.Popen[bytes]) -> None:
         self.pid = popen.pid
         self.cpu_seconds = 0.0
-        """Once it has ended: what it and the children it waited for used; at least what its group had before."""
+        self.failure: str | None = None
         self._popen = popen
         self._ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -85,6 +116,7 @@ async def run_process(
     log: Path,
     timeout: float | None = None,
     on_end: Callable[[ProcessResult], None] | None = None,
+    starter: Starter | None = None,
 ) -> ProcessResult:
     """Run a command.
 
@@ -95,6 +127,7 @@ async def run_process(
         log: where its output and errors go.
         timeout: seconds after which its process group is ended.
         on_end: told how it ended, also when canceled.
+        starter: starts it, where it can.
 
     Returns:
         How it ended. Whatever it left running in its process group has been ended too.
@@ -104,24 +137,16 @@ async def run_process(
     """
     started = time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as stream:
-        process = _Child(
-            subprocess.Popen(
-                ["bash", "-c", command] if isinstance(command, str) else list(command),
-                cwd=cwd,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        )
+    process: Child | None = None if starter is None else await starter()
+    if process is None:
+        process = _started(command, cwd, environment, log)
     timed_out = False
 
     def ended(code: int) -> ProcessResult:
         _signal(process.pid, signal.SIGKILL)
         seconds = time.monotonic() - started
-        result = ProcessResult(128 - code if code < 0 else code, timed_out, seconds, process.cpu_seconds)
+        shown = 128 - code if code < 0 else code
+        result = ProcessResult(shown, timed_out, seconds, process.cpu_seconds, process.failure)
         if on_end is not None:
             on_end(result)
         return result
@@ -139,7 +164,22 @@ async def run_process(
     return ended(code)
 
 
-async def _end(process: _Child) -> int:
+def _started(command: str | Sequence[str], cwd: Path, environment: Mapping[str, str], log: Path) -> Child:
+    with log.open("ab") as stream:
+        return OwnChild(
+            subprocess.Popen(
+                ["bash", "-c", command] if isinstance(command, str) else list(command),
+                cwd=cwd,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        )
+
+
+async def _end(process: Child) -> int:
     """End a process group: SIGTERM, a moment, SIGKILL. Goes on to its end when canceled meanwhile."""
     # A shell that is ended waits for no child, so what these used would not be told with what it used itself.
     process.cpu_seconds = sum(_seconds_used(member) for member in _members(process.pid))

@@ -80,6 +80,7 @@ class StepRecord:
         registered: the asset that an output was registered as, as ``data reviews:3``.
         best_trial: number of the sweep's best trial.
         early_termination: what a sweep's policy saved; None without a policy.
+        start: how a sweep's trials start: warm or cold, and why.
         trial_table: path of a sweep's trial table.
         warnings: what went otherwise than the file says, without a failure.
     """
@@ -103,6 +104,7 @@ class StepRecord:
     best_trial: int | None = None
     primary_metric: str | None = None
     early_termination: Savings | None = None
+    start: str | None = None
     trial_table: str | None = None
     warnings: tuple[str, ...] = ()
 

@@ -40,6 +40,7 @@ class Result:
         job: the job that ran it.
         seconds: how long that took.
         extra: what else its record shows, for a sweep its trials.
+        resumed: the mounted outputs that held something when it began, on which it may have gone on.
     """
 
     job: str
@@ -47,6 +48,7 @@ class Result:
     seconds: float
     run_id: str | None
     extra: Mapping[str, Any]
+    resumed: tuple[str, ...] = ()
 
 
 class ResultCache:
@@ -71,7 +73,9 @@ class ResultCache:
             except OSError:
                 return None
             outputs[name] = Output(path, stored["digest"])
-        return Result(data["job"], outputs, data["seconds"], data["run_id"], data["extra"])
+        return Result(
+            data["job"], outputs, data["seconds"], data["run_id"], data["extra"], tuple(data.get("resumed", ()))
+        )
 
     def store(self, fingerprint: Fingerprint, result: Result) -> None:
         """Keep the result of a finished step."""
@@ -84,6 +88,7 @@ class ResultCache:
             "seconds": result.seconds,
             "run_id": result.run_id,
             "extra": dict(result.extra),
+            "resumed": list(result.resumed),
         }
         write_atomically(self._folder / "results" / f"{fingerprint.key}.json", json.dumps(data, indent=1))
 

@@ -41,6 +41,7 @@ class Services:
         identity: tells this job's steps from those of other job files.
         interpreters: the Python that each step runs in, by the step's name.
         cores: how many trials of a sweep may run at a time.
+        warm: start the trials of a sweep from a process that has done their imports, where they can be.
         poll_seconds: how often a running trial's metric is read.
         downloads: the local file of each URL that the plan names.
     """
@@ -61,6 +62,7 @@ class Services:
     identity: str
     interpreters: Mapping[str, Interpreter]
     cores: int
+    warm: bool = True
     poll_seconds: float = 1.0
     downloads: Mapping[str, Path] = field(default_factory=dict)
 

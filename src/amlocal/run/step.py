@@ -20,6 +20,7 @@ from amlocal.run.files import WorkFolder, link, write_atomically
 from amlocal.run.fingerprint import Fingerprint, LastRun, explain
 from amlocal.run.input_files import changes as input_changes
 from amlocal.run.input_files import input_states
+from amlocal.run.mounts import begun, keep, mount, reason_to_run
 from amlocal.run.parallel.launch import ParallelRun
 from amlocal.run.process import ProcessResult
 from amlocal.run.records import CANCELED, COMPLETED, FAILED, RUNNING, trials_from
@@ -68,9 +69,13 @@ async def run_step(
 
     async with services.turns.turn(fingerprint.key, waits):
         result = await asyncio.to_thread(services.results.find, fingerprint)
-        if result is not None:
+        if result is None:
+            return await _run(step, snapshot, given, fingerprint, explain(previous, fingerprint), services)
+        places = await asyncio.to_thread(mount, step, services)
+        reason = await asyncio.to_thread(reason_to_run, places, result, services.digests)
+        if reason is None:
             return await _reuse(step, fingerprint, result, services)
-        return await _run(step, snapshot, given, fingerprint, explain(previous, fingerprint), services)
+        return await _run(step, snapshot, given, fingerprint, reason, services)
 
 
 def _identity(step: Step, services: Services) -> str:
@@ -167,7 +172,9 @@ async def _run(
     states = partial(input_states, step.inputs, given, services.folder.home, services.digests.go_on)
     try:
         before = await asyncio.to_thread(states)
-        paths, changes = await _command_or_sweep(step, snapshot, given, fingerprint, folder, run_id, services)
+        places = await asyncio.to_thread(mount, step, services)
+        resumed = begun(places)
+        paths, changes = await _command_or_sweep(step, snapshot, given, fingerprint, folder, run_id, places, services)
         outputs = await asyncio.to_thread(_digested, paths, services)
         warnings = tuple(input_changes(before, await asyncio.to_thread(states)))
     except asyncio.CancelledError:
@@ -191,7 +198,7 @@ async def _run(
             trials = journal.record.steps[name].trials
             extra["best_trial"] = changes["best_trial"]
             extra["trials"] = {str(number): asdict(trial) for number, trial in trials.items()}
-        result = Result(services.folder.name, outputs, time.time() - started, run_id, extra)
+        result = Result(services.folder.name, outputs, time.time() - started, run_id, extra, resumed)
         services.results.store(fingerprint, result)
     try:
         # The result is kept by now: when only this fails, the step need not run again.
@@ -220,6 +227,7 @@ async def _command_or_sweep(
     fingerprint: Fingerprint,
     folder: WorkFolder,
     run_id: str,
+    places: Mapping[str, Path],
     services: Services,
 ) -> tuple[Mapping[str, Path], dict[str, Any]]:
     """Run the step's command or trials; give the outputs' paths and what its record shows."""
@@ -230,7 +238,7 @@ async def _command_or_sweep(
         outcome = await run.run()
         trials = services.journal.record.steps[step.name].trials.values()
         used = [trial.cpu_seconds or 0.0 for trial in trials if trial.reused_from is None]
-        services.journal.step(step.name, cpu_seconds=sum(used))
+        services.journal.step(step.name, cpu_seconds=sum(used) + run.shared_cpu_seconds)
         if outcome.best is None:
             return {}, {"status": outcome.status, "error": outcome.error}
         _link_outputs(step, folder, {name: Output(path, "") for name, path in outcome.outputs.items()})
@@ -250,6 +258,7 @@ async def _command_or_sweep(
         timeout=step.timeout,
         processes=step.processes,
         parallel=parallel,
+        mounted=places,
     )
 
     def note(result: ProcessResult) -> None:
@@ -263,6 +272,7 @@ async def _command_or_sweep(
         error = result.failure or f"exit code {result.exit_code}"
         log = str(result.log or folder.log)
         return {}, {"status": FAILED, "error": error, "exit_code": result.exit_code, "log": log}
+    await asyncio.to_thread(keep, folder, places)
     return output_paths(component, folder), {"status": COMPLETED, "exit_code": 0}
 
 

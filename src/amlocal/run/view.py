@@ -92,6 +92,7 @@ class _Lines:
         self._console = console
         self._seen: dict[tuple[str, int | None], str] = {}
         self._message: str | None = None
+        self._starts: dict[str, str] = {}
 
     def __call__(self, record: JobRecord, step: str | None, trial: int | None) -> None:
         if step is None:
@@ -99,6 +100,10 @@ class _Lines:
                 self._message = record.message
                 self._console.print(record.message, highlight=False, markup=False, soft_wrap=True)
             return
+        start = record.steps[step].start
+        if start is not None and self._starts.get(step) != start:
+            self._starts[step] = start
+            self._console.print(f"{step}: trials start {start}", highlight=False, markup=False, soft_wrap=True)
         item = record.steps[step] if trial is None else record.steps[step].trials[trial]
         if self._seen.get((step, trial), NOT_STARTED) == item.status:
             return
@@ -144,6 +149,8 @@ def tree(record: JobRecord, now: float, most: int | None = None, clipped: bool =
             branch.add(label(trial.status, trial_line(trial, now) + sparkline(trial.curve) + best))
         if step.early_termination is not None:
             branch.add(label(step.status, described(step.early_termination)))
+        if step.start is not None:
+            branch.add(label(step.status, f"trials start {step.start}"))
     shown_names = {step.name for step in drawn}
     for line in _folded([step for step in record.steps.values() if step.name not in shown_names]):
         root.add(f"[dim]{line}[/dim]")
@@ -172,7 +179,8 @@ def _fitting(record: JobRecord, most: int) -> list[StepRecord]:
 
 def _lines(step: StepRecord) -> int:
     trials = len(step.trials)
-    return 1 + min(trials, _TRIALS_SHOWN) + (trials > _TRIALS_SHOWN) + (step.early_termination is not None)
+    notes = (step.early_termination is not None) + (step.start is not None)
+    return 1 + min(trials, _TRIALS_SHOWN) + (trials > _TRIALS_SHOWN) + notes
 
 
 def _folded(steps: Sequence[StepRecord]) -> Iterator[str]:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import threading
+import urllib.parse
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +29,12 @@ if TYPE_CHECKING:
     from azure.ai.ml import MLClient
     from starlette.types import ASGIApp
 
-    from amlocal.workspace.services import Services
-
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 SCORING_HOST = f"scoring.{names.DOMAIN}"
 NO_TIME = 0.001
 """Seconds: enough for the workspace's thread to get on."""
-PARTIES = {**HOSTS, SCORING_HOST: "scoring"}
+MLFLOW_HOST = f"mlflow.{names.DOMAIN}"
+PARTIES = {**HOSTS, SCORING_HOST: "scoring", MLFLOW_HOST: "mlflow"}
 
 
 @dataclass(frozen=True)
@@ -81,39 +81,42 @@ def in_process(home: Path) -> Iterator[InProcessWorkspace]:
 
     Requests of ``requests`` (and so of azure-ai-ml, azure-storage-blob, azure-identity), ``httpx`` and ``urllib`` to
     the workspace's host names are answered by its applications in a thread; to other hosts than this machine they are
-    refused. Waits of Azure's clients, between polls and between retries, take no time. MLflow keeps its runs in a
-    database in the workspace's folder, without a server.
+    refused. Waits of Azure's clients, between polls and between retries, take no time. MLflow's server is loaded when
+    it is first asked.
 
     Args:
         home: Folder for its state, which another one may have left.
     """
+    import httpx
+
     from amlocal.endpoints.serving import Serving
+    from amlocal.testing.mlflow import InProcessMlflow
+    from amlocal.workspace.mlflow_server import AZURE_PREFIX, PREFIX
     from amlocal.workspace.services import Addresses, running_services
 
     layout = Layout(home.resolve())
     layout.create()
     key = secrets.token_urlsafe(32)
-    mlflow_uri = f"sqlite:///{layout.mlflow / 'mlflow.db'}"
-    environment = cloud_environment(key, mlflow_uri) | {
-        # Without a server, this is where MLflow learns where artifacts belong.
-        "_MLFLOW_SERVER_ARTIFACT_ROOT": (layout.mlflow / "artifacts").as_uri()
-    }
+    environment = cloud_environment(key, f"http://{MLFLOW_HOST}{PREFIX}")
     faults, scripts, holds, jobs = Faults(), ScoringScripts(), Holds(), ScriptedJobs(layout.home)
     with running_loop() as run, pytest.MonkeyPatch.context() as patch:
+        mlflow = InProcessMlflow(layout, key, patch)
         services = running_services(
             layout,
             key,
-            Addresses(mlflow_uri, f"http://{SCORING_HOST}"),
+            Addresses(names.TRACKING_URI, f"http://{SCORING_HOST}", f"http://localhost{AZURE_PREFIX}"),
             lambda router: Serving(
                 router, layout.socket_folder(), {}, lambda spec, _path, _base: ScriptedInstance(spec, scripts)
             ),
             jobs,
             holds.hold,
+            httpx.ASGITransport(mlflow),
         )
         applications = run(services.__aenter__())
+        others: dict[str, ASGIApp] = {SCORING_HOST: applications.scoring, MLFLOW_HOST: mlflow}
 
         def perform(call: Call, request: Request) -> Answer:
-            return run(_answer(applications, holds, call, request))
+            return run(_answer(others.get(_host(request), applications.https), holds, call, request))
 
         wire = Wire(faults, PARTIES, perform, refuse_others=True, longest_wait=NO_TIME)
         try:
@@ -151,13 +154,19 @@ def running_loop() -> Iterator[Run]:
         loop.close()
 
 
-async def _answer(services: Services, holds: Holds, call: Call, request: Request) -> Answer:
+def _host(request: Request) -> str:
+    return urllib.parse.urlsplit(request.url).hostname or ""
+
+
+async def _answer(app: ASGIApp, holds: Holds, call: Call, request: Request) -> Answer:
     """Let the application that a request is for answer it."""
     import httpx
 
     CURRENT_CALL.set(call)
     sent = httpx.Request(request.method, request.url, headers=request.headers, content=request.body)
-    app: ASGIApp = services.scoring if sent.url.host == SCORING_HOST else services.https
+    if sent.url.host == MLFLOW_HOST:
+        # MLflow's server answers to names of its own machine alone.
+        sent.headers["host"] = "localhost"
     received = await httpx.ASGITransport(app).handle_async_request(sent)
     body = await received.aread()
     holds.asked(call)

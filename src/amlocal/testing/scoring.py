@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from amlocal.endpoints.exchange import Scored, Scoring
 from amlocal.endpoints.instance import STOP_GRACE, ProvisioningError
 from amlocal.endpoints.spec import DeploymentSpec
 
@@ -114,6 +115,8 @@ class ScriptedInstance:
 
     def __init__(self, spec: DeploymentSpec, scripts: ScoringScripts) -> None:
         self.busy = 0
+        self.ready = asyncio.Event()
+        self.ready.set()
         self._spec = spec
         self._scripts = scripts
 
@@ -138,11 +141,7 @@ class ScriptedInstance:
     def keep_running(self, on_restart: Callable[[], None]) -> None:
         """Nothing to watch."""
 
-    def build_request(self, method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> httpx.Request:
-        """Build a request as for a process."""
-        return httpx.Request(method, f"http://scoring{path}", headers=headers, content=body)
-
-    async def send(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, scoring: Scoring) -> Scored:
         """Let the test's function answer.
 
         Raises:
@@ -151,28 +150,29 @@ class ScriptedInstance:
         """
         self.busy += 1
         try:
-            return await self._answer(request)
+            return await self._answer(scoring)
         finally:
             self.busy -= 1
 
     async def stop(self, grace: float = STOP_GRACE) -> None:
         """Nothing to stop."""
 
-    async def _answer(self, request: httpx.Request) -> httpx.Response:
+    async def _answer(self, scoring: Scoring) -> Scored:
         function = self._scripts.find(self._spec)
         if function is None:
             raise AssertionError("a deployment without answers was provisioned")
         spec = self._spec
-        scoring = ScoringRequest(spec.endpoint, spec.name, _model(spec), dict(request.headers), request.content)
+        request = ScoringRequest(spec.endpoint, spec.name, _model(spec), dict(scoring.headers), scoring.body)
         try:
-            found = function(scoring)
+            found = function(request)
         except ScoringProcessDied as error:
-            raise httpx.ReadError("the scoring process ended", request=request) from error
+            raise httpx.ReadError("the scoring process ended") from error
         answer = found if isinstance(found, ScoringAnswer) else ScoringAnswer(found)
         if answer.seconds > spec.request_timeout:
             raise TimeoutError
         await asyncio.sleep(answer.seconds)
-        return httpx.Response(answer.status, json=answer.body)
+        built = httpx.Response(answer.status, json=answer.body)
+        return Scored(answer.status, built.reason_phrase, built.headers.multi_items(), built.content)
 
 
 def _names(spec: DeploymentSpec) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -83,6 +84,7 @@ class ProcessJobRunner:
         record = await asyncio.to_thread(read_record, folder)
         if record.pid is None or not is_running(record):
             return
-        os.kill(record.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself a moment ago
+            os.kill(record.pid, signal.SIGTERM)
         while is_running(record):
             await asyncio.sleep(LOOK_SECONDS)

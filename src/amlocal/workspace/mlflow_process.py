@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import itertools
 import logging
 import os
 import socket
@@ -18,6 +19,9 @@ from amlocal.workspace.mlflow_server import KEY_VARIABLE
 # Usually 3 seconds; a machine that is busy training may need many more.
 READY_SECONDS = 110.0
 STOP_SECONDS = 5.0
+RESTART_SECONDS = 1.0
+RESTART_LIMIT = 10
+"""Most seconds between two attempts, in ``RESTART_SECONDS``."""
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +54,18 @@ async def running_mlflow(layout: Layout, key: str, listener: socket.socket) -> A
         while True:
             code = await children[0].wait()
             log.warning("mlflow ended with exit code %s; starting it again", code)
-            await asyncio.sleep(1.0)
-            children[0] = await spawn_mlflow()
+            await start_again()
+
+    async def start_again() -> None:
+        for failures in itertools.count(1):
+            await asyncio.sleep(RESTART_SECONDS * min(failures, RESTART_LIMIT))
+            try:
+                children[0] = await spawn_mlflow()
+            except OSError as error:
+                # The machine may have room for it the next time.
+                log.error("mlflow cannot be started: %s", error)
+            else:
+                return
 
     keeper = asyncio.create_task(keep_running())
     try:

@@ -78,6 +78,30 @@ async def _answer(send: Send, status: int, text: bytes) -> None:
     await send({"type": "http.response.body", "body": text})
 
 
+def server_settings(layout: Layout) -> dict[str, str]:
+    """Return the variables by which mlflow's server is told where database, artifacts and registered models are."""
+    return {
+        "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{layout.mlflow / 'mlflow.db'}",
+        "_MLFLOW_SERVER_REGISTRY_STORE": f"amlocal://{layout.home}",
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": layout.run_artifacts.as_uri(),
+        "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+    }
+
+
+def mlflow_app(layout: Layout, key: str) -> ASGIApp:
+    """Load mlflow's server as this workspace offers it: with Azure ML's limits, behind the key.
+
+    Args:
+        layout: Where the workspace keeps its state.
+        key: The workspace's key.
+    """
+    return guarded(with_limits(load_mlflow(layout)), key)
+
+
 def load_mlflow(layout: Layout) -> ASGIApp:
     """Import mlflow's server and bring its database to the current schema.
 
@@ -87,23 +111,11 @@ def load_mlflow(layout: Layout) -> ASGIApp:
     Returns:
         MLflow's application, ready to answer.
     """
-    database = f"sqlite:///{layout.mlflow / 'mlflow.db'}"
-    registry = f"amlocal://{layout.home}"
     artifacts = layout.run_artifacts
     artifacts.mkdir(parents=True, exist_ok=True)
+    settings = server_settings(layout)
     # mlflow reads its settings from variables when its modules are imported; there is no other way in.
-    os.environ.update(
-        {
-            "_MLFLOW_SERVER_FILE_STORE": database,
-            "_MLFLOW_SERVER_REGISTRY_STORE": registry,
-            "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
-            "_MLFLOW_SERVER_ARTIFACT_DESTINATION": artifacts.as_uri(),
-            "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "DO_NOT_TRACK": "true",
-        }
-    )
+    os.environ.update(settings)
     from mlflow.server import handlers
     from mlflow.server.fastapi_app import app
     from sqlalchemy import event
@@ -113,8 +125,13 @@ def load_mlflow(layout: Layout) -> ASGIApp:
 
     # The documented way is an entry point, which would offer this store to every mlflow of this Python.
     handlers._model_registry_store_registry.register("amlocal", lambda *_, **__: WorkspaceModels(layout.home))
-    event.listen(Engine, "connect", _write_ahead)
-    handlers.initialize_backend_stores(database, registry, default_artifact_root="mlflow-artifacts:/")
+    if not event.contains(Engine, "connect", _write_ahead):
+        event.listen(Engine, "connect", _write_ahead)
+    handlers.initialize_backend_stores(
+        settings["_MLFLOW_SERVER_FILE_STORE"],
+        settings["_MLFLOW_SERVER_REGISTRY_STORE"],
+        default_artifact_root=settings["_MLFLOW_SERVER_ARTIFACT_ROOT"],
+    )
     result: ASGIApp = app
     return result
 
@@ -140,8 +157,13 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     end_with_parent()
     key = os.environ.pop(KEY_VARIABLE)
-    app = guarded(with_limits(load_mlflow(Layout(options.home))), key)
-    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=3)
+    config = uvicorn.Config(
+        mlflow_app(Layout(options.home), key),
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=3,
+    )
     listener = socket.socket(fileno=options.socket)
     uvicorn.Server(config).run(sockets=[listener])
 

@@ -1,5 +1,6 @@
 """Online deployments as Azure Resource Manager has them: provision, logs, delete."""
 
+import asyncio
 import logging
 from dataclasses import dataclass
 
@@ -74,7 +75,7 @@ class OnlineDeployments:
         """Bring endpoints and deployments back to what they were when the daemon ended."""
         for endpoint in self.store.members("onlineEndpoints"):
             if provisioning_state(endpoint) == "Deleting":
-                self.endpoints.forget(endpoint.name)
+                await self.endpoints.forget(endpoint.name)
                 continue
             self.endpoints.publish(endpoint)
             for deployment in self.store.members(deployments_of(endpoint.name)):
@@ -84,7 +85,7 @@ class OnlineDeployments:
         provisioned = self.store.get(provisioned_of(endpoint), deployment.name)
         state = provisioning_state(deployment)
         if state == "Deleting":
-            self._forget(endpoint, deployment.name)
+            await self._forget(endpoint, deployment.name)
             return
         if state in BUSY:
             self._set_state(endpoint, deployment.name, "Failed")
@@ -93,9 +94,9 @@ class OnlineDeployments:
         try:
             mode: EnvironmentMode = "isolated" if provisioned.body.get(MODE) == "isolated" else "current"
             spec = await self.files.prepare(endpoint, deployment.name, parse_deployment(provisioned.body), mode)
-            remove_other_snapshots(spec.app_root)
+            await asyncio.to_thread(remove_other_snapshots, spec.app_root)
             await self.serving.restore(spec)
-        except (ArmError, OSError) as error:
+        except (ArmError, ProvisioningError, OSError) as error:
             log.error("deployment %s/%s cannot be started again: %s", endpoint, deployment.name, error)
             self._set_state(endpoint, deployment.name, "Failed")
 
@@ -111,6 +112,14 @@ class OnlineDeployments:
         endpoint, name = request.path_params["endpoint"], request.path_params["deployment"]
         check_name("deployment", name)
         body = await read_json(request)
+        self.endpoints.find(endpoint)
+        wanted = parse_deployment(body)
+        self.files.check_references(wanted)
+        mode = read_mode(self.store)
+        if mode == "isolated":
+            # It may have to ask another interpreter, and requests are routed meanwhile.
+            await asyncio.to_thread(self.files.pythons.check, wanted.environment)
+        # From here to the stored state nothing waits: of two changes at once the second sees the first.
         if provisioning_state(self.endpoints.find(endpoint)) == "Deleting":
             raise conflict(f"Endpoint {endpoint} is being deleted.")
         existing = self.store.get(deployments_of(endpoint), name)
@@ -118,11 +127,6 @@ class OnlineDeployments:
             raise conflict(f"Deployment {name} is in state {provisioning_state(existing)}; wait for it first.")
         if existing is None and len(self.store.members(deployments_of(endpoint))) >= MAX_DEPLOYMENTS:
             raise bad_request(f"Endpoint {endpoint} has {MAX_DEPLOYMENTS} deployments; expected no more.")
-        wanted = parse_deployment(body)
-        self.files.check_references(wanted)
-        mode = read_mode(self.store)
-        if mode == "isolated":
-            self.files.pythons.check(wanted.environment)
         body["properties"] |= {"provisioningState": "Creating" if existing is None else "Updating"}
         deployment = self.store.put(deployments_of(endpoint), name, body)
         headers = self.operations.begin(self._provision(endpoint, name, wanted, {**body, MODE: mode}))
@@ -147,7 +151,8 @@ class OnlineDeployments:
         deployment = self._find(request)
         wanted = await request.json()
         endpoint = request.path_params["endpoint"]
-        printed = tail(self.files.log(endpoint, deployment.name), int(wanted.get("tail") or LOG_LINES))
+        lines = int(wanted.get("tail") or LOG_LINES)
+        printed = await asyncio.to_thread(tail, self.files.log(endpoint, deployment.name), lines)
         summary = self.metrics.of(endpoint, deployment.name).summary()
         return JSONResponse({"content": f"{printed}amlocal: {summary}\n"})
 
@@ -158,7 +163,7 @@ class OnlineDeployments:
             spec = await self.files.prepare(endpoint, name, wanted, body[MODE])
             await self.serving.deploy(spec)
             self.store.put(provisioned_of(endpoint), name, body)
-            remove_other_snapshots(spec.app_root)
+            await asyncio.to_thread(remove_other_snapshots, spec.app_root)
             state = "Succeeded"
         except ArmError as error:
             raise ProvisioningError(error.message) from error
@@ -167,13 +172,14 @@ class OnlineDeployments:
 
     async def _remove(self, endpoint: str, name: str) -> None:
         await self.serving.remove(endpoint, name)
-        self._forget(endpoint, name)
+        await self._forget(endpoint, name)
 
-    def _forget(self, endpoint: str, name: str) -> None:
+    async def _forget(self, endpoint: str, name: str) -> None:
+        # Files first: once it is forgotten, another one may take its name and its folder.
+        await asyncio.to_thread(self.files.remove, endpoint, name)
         with self.store.transaction():
             self.store.delete(provisioned_of(endpoint), name)
             self.store.delete(deployments_of(endpoint), name)
-        self.files.remove(endpoint, name)
 
     def _find(self, request: Request) -> Resource:
         endpoint, name = request.path_params["endpoint"], request.path_params["deployment"]

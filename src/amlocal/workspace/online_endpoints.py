@@ -166,8 +166,10 @@ class OnlineEndpoints:
         return JSONResponse(self._keys(endpoint.name))
 
     async def _regenerate_keys(self, request: Request) -> Response:
-        endpoint = self.find(request.path_params["endpoint"])
         wanted = await request.json()
+        endpoint = self.find(request.path_params["endpoint"])
+        if provisioning_state(endpoint) == "Deleting":
+            raise conflict(f"Endpoint {endpoint.name} is being deleted.")
         which = {"primary": "primaryKey", "secondary": "secondaryKey"}.get(str(wanted.get("keyType")).lower())
         if which is None:
             raise bad_request(f"keyType is {wanted.get('keyType')!r}; expected Primary or Secondary.")
@@ -178,17 +180,18 @@ class OnlineEndpoints:
 
     async def _remove(self, name: str) -> None:
         await self._serving.remove_endpoint(name)
-        self.forget(name)
+        await self.forget(name)
 
-    def forget(self, name: str) -> None:
+    async def forget(self, name: str) -> None:
         """Delete all that is stored about an endpoint."""
+        # Files first: once it is forgotten, another one may take its name and its folder.
+        await asyncio.to_thread(shutil.rmtree, self._folder / name, ignore_errors=True)
         with self._store.transaction():
             for collection in (deployments_of(name), provisioned_of(name)):
                 for deployment in self._store.members(collection):
                     self._store.delete(collection, deployment.name)
             self._store.delete(KEYS, name)
             self._store.delete(COLLECTION, name)
-        shutil.rmtree(self._folder / name, ignore_errors=True)
 
     def _check(self, name: str, properties: Json, existing: Resource | None) -> None:
         check_name("endpoint", name)

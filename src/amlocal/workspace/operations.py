@@ -20,6 +20,9 @@ COLLECTION = "operations"
 # Azure's poller takes "Retry-After: 0" for absent and then sleeps for seconds.
 POLL_MILLISECONDS = 100
 
+KEPT_SECONDS = 24 * 3600.0
+"""For so long a poller may learn how an operation ended."""
+
 Hold = Callable[[str], Awaitable[None]]
 """What an operation waits for before it begins; gets its name."""
 
@@ -42,6 +45,7 @@ class Operations:
         self._store = store
         self._hold = hold
         self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way: set[str] = set()
         for resource in store.members(COLLECTION):
             if resource.body["status"] == "InProgress":
                 self._finish(resource.name, "The workspace was stopped while the operation was running.")
@@ -56,6 +60,8 @@ class Operations:
             Headers for the answer to the request that asked for it.
         """
         name = str(uuid.uuid4())
+        self._purge()
+        self._under_way.add(name)
         self._store.put(COLLECTION, name, {"status": "InProgress", "startTime": timestamp(time.time())})
         task = asyncio.create_task(self._run(name, work))
         self._tasks.add(task)
@@ -103,8 +109,15 @@ class Operations:
 
     def _finish(self, name: str, message: str) -> None:
         resource = self._store.get(COLLECTION, name)
+        self._under_way.discard(name)
         body: Json = dict(resource.body) if resource is not None else {}
         body |= {"status": "Failed" if message else "Succeeded", "endTime": timestamp(time.time())}
         if message:
             body["error"] = {"code": "ResourceNotReady", "message": message}
         self._store.put(COLLECTION, name, body)
+
+    def _purge(self) -> None:
+        """Forget the operations that nobody asks about any more."""
+        for name in self._store.names_before(COLLECTION, time.time() - KEPT_SECONDS):
+            if name not in self._under_way:
+                self._store.delete(COLLECTION, name)

@@ -142,6 +142,33 @@ class Registry:
             staging.unlink(missing_ok=True)
         return target
 
+    def mount(self, address: DatastorePath, kind: str) -> Path:
+        """Give the place in a datastore where a job writes an output itself.
+
+        What clients uploaded there is put beside the files that jobs wrote, so that the job sees both.
+
+        Args:
+            address: Where.
+            kind: The output's type.
+
+        Returns:
+            A folder, made where there is none; for a ``uri_file`` a file that need not be there yet.
+
+        Raises:
+            AmlocalError: The address leads out of the datastore, or a file is in a folder's place or the other way.
+        """
+        root = self._layout.datastore(address.datastore)
+        target = _inside(root, address.path)
+        if target is None or (target == root and kind == "uri_file"):
+            raise AmlocalError(f"{address.path!r} is no path inside datastore {address.datastore}")
+        there = self.datastore(address)
+        if there is not None and there != target:
+            self.write(there, address)
+        if target.is_dir() if kind == "uri_file" else target.is_file():
+            raise AmlocalError(f"{target} is a {'folder' if kind == 'uri_file' else 'file'}, and the output a {kind}")
+        (target.parent if kind == "uri_file" else target).mkdir(parents=True, exist_ok=True)
+        return target
+
     def find_registered(self, asset: NewVersion) -> str | None:
         """Find the version of an asset that has the given content, the newest first.
 

@@ -38,13 +38,12 @@ class Addresses:
     Attributes:
         tracking_uri: What the workspace names as its tracking address.
         scoring_base_url: The router of online endpoints.
-        mlflow_server: Where calls to the tracking address are passed on to; ``None`` where it is no address of
-            the workspace's.
+        mlflow_server: MLflow's server, to which calls to the tracking address are passed on.
     """
 
     tracking_uri: str
     scoring_base_url: str
-    mlflow_server: str | None = None
+    mlflow_server: str
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,7 @@ async def running_services(
     make_serving: Callable[[Router], Serving],
     job_runner: JobRunner,
     hold: Hold = no_hold,
+    mlflow_transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[Services]:
     """Run a workspace's applications, and the deployments that it had, while the context lasts.
 
@@ -78,6 +78,7 @@ async def running_services(
         make_serving: Makes what starts and stops deployments.
         job_runner: Runs submitted jobs.
         hold: What long-running operations wait for before they begin.
+        mlflow_transport: The way to MLflow's server; ``None`` for the network.
     """
     async with contextlib.AsyncExitStack() as stack:
         store = stack.enter_context(contextlib.closing(Store(layout.database)))
@@ -101,11 +102,13 @@ async def running_services(
             *RunHistory(jobs, RunArtifacts(layout.run_logs), key).routes(),
             *artifact_routes(blobs, key),
         ]
-        if addresses.mlflow_server is not None:
-            headers = {"Authorization": f"Bearer {key}"}
-            mlflow = httpx.AsyncClient(
-                base_url=addresses.mlflow_server, headers=headers, trust_env=False, timeout=MLFLOW_SECONDS
-            )
-            api_routes += tracking_routes(await stack.enter_async_context(mlflow))
+        mlflow = httpx.AsyncClient(
+            base_url=addresses.mlflow_server,
+            headers={"Authorization": f"Bearer {key}"},
+            trust_env=False,
+            timeout=MLFLOW_SECONDS,
+            transport=mlflow_transport,
+        )
+        api_routes += tracking_routes(await stack.enter_async_context(mlflow))
         https = https_app(key, store, blobs, addresses.tracking_uri, more, api_routes)
         yield Services(https, router.application([router.metrics.route(key)]))

@@ -123,6 +123,11 @@ class Store:
         """List a collection in the order in which its resources were created."""
         return self._select("WHERE collection = ?", (collection,))
 
+    def names_before(self, collection: str, modified: float) -> list[str]:
+        """Name the resources of a collection that were last put before a moment, in seconds since the epoch."""
+        query = "SELECT name FROM resources WHERE collection = ? AND modified < ?"
+        return [name for (name,) in self._connection.execute(query, (collection, modified))]
+
     def members_below(self, prefix: str, last: str) -> list[Resource]:
         """List all collections ``<prefix>/<any name>/<last>`` together, oldest first."""
         # substr rather than LIKE: names may hold wildcards.

@@ -8,9 +8,10 @@ from finetune.report import REPORT_PAGE
 from finetune.report.analysis import slice_rows
 from finetune.report.facts import Facts
 from finetune.report.limits import intended_use, limits
-from finetune.report.markdown import escaped, figure, interval_text, signed_figure, table
+from finetune.report.markdown import figure, interval_text, signed_figure, table
 from finetune.report.page import champion_name, metric_rows, no_champion
 from finetune.report.problems import report_of
+from finetune.report.texts import escaped
 
 MOST_CHARACTERS = 60_000
 """GitHub takes 65,536 in a comment; whoever posts it may want to add a line."""

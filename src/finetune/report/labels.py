@@ -8,7 +8,8 @@ from sklearn.metrics import confusion_matrix
 
 from finetune.report.curves import Curve
 from finetune.report.facts import Facts
-from finetune.report.markdown import escaped, figure, table
+from finetune.report.markdown import figure, table
+from finetune.report.texts import escaped
 from finetune.verdict import CHAMPION
 
 _FIGURES = ("precision", "recall", "f1")

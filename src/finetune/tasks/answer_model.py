@@ -1,8 +1,11 @@
 """An MLflow model of a Hugging Face extractive question answerer, as code: no pickle, no import of this project.
 
 MLflow copies this file into the model's folder and runs it there (mlflow.org/docs/latest/ml/model/models-from-code).
-The folder is complete: this code, the checkpoint in safetensors, the tokenizer.
+The folder is complete: this code, the checkpoint in safetensors or as an ONNX graph, the tokenizer.
 """
+
+from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
@@ -30,10 +33,8 @@ class AnswerModel(PythonModel):
         self.max_length = int(config["max_length"])
         self.window_overlap = int(config["window_overlap"])
         self.batch_size = int(config["batch_size"])
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        model = AutoModelForQuestionAnswering.from_pretrained(folder, trust_remote_code=False, use_safetensors=True)
-        self.model = model.to(self.device).float().eval()
+        self.network = open_network(folder, AutoModelForQuestionAnswering)
 
     def predict(self, context, model_input: pd.DataFrame, params=None) -> pd.DataFrame:
         """Return a frame with a row per input row.
@@ -72,7 +73,7 @@ class AnswerModel(PythonModel):
             padded = self.tokenizer.pad(
                 {name: [values[window] for window in batch] for name, values in encoded.items()}, return_tensors="pt"
             )
-            output = self.model(**padded.to(self.device))
+            output = self.network(padded)
             starts, ends = output.start_logits.double().cpu().numpy(), output.end_logits.double().cpu().numpy()
             for line, window in enumerate(batch):
                 length = len(offsets[window])
@@ -121,6 +122,28 @@ def best_span(windows, context):
     # A token may take in the space beside its word.
     start += len(text) - len(text.lstrip())
     return start, start + len(text.strip()), float(weights[0] / weights.sum())
+
+
+def open_network(folder, auto_model):
+    """Return the model as a function of a batch: its ONNX graph where the folder has one, else its weights."""
+    graph = Path(folder) / "model.onnx"
+    if not graph.is_file():
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        model = auto_model.from_pretrained(folder, trust_remote_code=False, use_safetensors=True)
+        model = model.to(device).float().eval()
+        return lambda batch: model(**batch.to(device))
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
+    session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    inputs, outputs = ([each.name for each in sides] for sides in (session.get_inputs(), session.get_outputs()))
+
+    def answer(batch):
+        values = session.run(outputs, {name: batch[name].numpy() for name in inputs})
+        return SimpleNamespace(**{name: torch.from_numpy(value) for name, value in zip(outputs, values, strict=True)})
+
+    return answer
 
 
 mlflow.models.set_model(AnswerModel())

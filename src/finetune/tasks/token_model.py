@@ -1,17 +1,19 @@
 """An MLflow model of a Hugging Face token classifier, as code: no pickle, no import of this project.
 
 MLflow copies this file into the model's folder and runs it there (mlflow.org/docs/latest/ml/model/models-from-code).
-The folder is complete: this code, the checkpoint in safetensors, the tokenizer.
+The folder is complete: this code, the checkpoint in safetensors or as an ONNX graph, the tokenizer.
 """
 
 import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
 import pandas as pd
 import torch
 from mlflow.pyfunc import PythonModel
-from transformers import AutoModelForTokenClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer
 
 _OUTSIDE = "O"
 
@@ -26,11 +28,10 @@ class TokenModel(PythonModel):
         (self.text_column,) = config["text_columns"]
         self.max_length = int(config["max_length"])
         self.batch_size = int(config["batch_size"])
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        model = AutoModelForTokenClassification.from_pretrained(folder, trust_remote_code=False, use_safetensors=True)
-        self.model = model.to(self.device).float().eval()
-        self.labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
+        self.network = open_network(folder, AutoModelForTokenClassification)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        self.labels = [config.id2label[i] for i in range(config.num_labels)]
 
     def predict(self, context, model_input: pd.DataFrame, params=None) -> pd.DataFrame:
         """Return a frame with a row per input row.
@@ -62,7 +63,7 @@ class TokenModel(PythonModel):
                 return_tensors="pt",
             )
             offsets = encoded.pop("offset_mapping").numpy()
-            probabilities = self.model(**encoded.to(self.device)).logits.double().softmax(dim=-1).cpu().numpy()
+            probabilities = self.network(encoded).logits.double().softmax(dim=-1).cpu().numpy()
             for line, row in enumerate(batch):
                 for word, token in enumerate(first_tokens([word for word, _, _ in words[row]], offsets[line])):
                     if token >= 0:
@@ -113,6 +114,28 @@ def first_tokens(words, offsets):
             if word < len(words) and found[word] < 0:
                 found[word] = token
     return found
+
+
+def open_network(folder, auto_model):
+    """Return the model as a function of a batch: its ONNX graph where the folder has one, else its weights."""
+    graph = Path(folder) / "model.onnx"
+    if not graph.is_file():
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        model = auto_model.from_pretrained(folder, trust_remote_code=False, use_safetensors=True)
+        model = model.to(device).float().eval()
+        return lambda batch: model(**batch.to(device))
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
+    session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    inputs, outputs = ([each.name for each in sides] for sides in (session.get_inputs(), session.get_outputs()))
+
+    def answer(batch):
+        values = session.run(outputs, {name: batch[name].numpy() for name in inputs})
+        return SimpleNamespace(**{name: torch.from_numpy(value) for name, value in zip(outputs, values, strict=True)})
+
+    return answer
 
 
 mlflow.models.set_model(TokenModel())

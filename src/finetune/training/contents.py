@@ -3,6 +3,15 @@
 TRAINING_RECORD = "training.json"
 """Arguments, validation figures, seconds, hardware and versions of the run."""
 
+COMPRESSION_RECORD = "compression.json"
+"""The forms of a model that were measured, and why one of them was chosen."""
+
+CHECKPOINT = "artifacts/checkpoint"
+"""Where a model folder keeps configuration, tokenizer and weights."""
+
+GRAPH = "model.onnx"
+"""The weights of a compressed model, as an ONNX graph in the checkpoint's folder."""
+
 EXAMPLE_PREDICTION = "example_prediction.json"
 """Input example and the model's own answer to it: what a deployment of the model must answer too."""
 

@@ -2,16 +2,15 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 import transformers
 
-from finetune.data.manifest import VALIDATION_FILE, DatasetManifest, read_manifest
+from finetune.data.manifest import DatasetManifest, read_manifest
 from finetune.environment import environment_sha256
 from finetune.errors import InputError
 from finetune.files import write_json
@@ -21,14 +20,14 @@ from finetune.training.arguments import NEVER, TrainArguments, check_arguments, 
 from finetune.training.batches import Padding, TokenRows
 from finetune.training.choices import Choice, Choices, choose, detect_hardware
 from finetune.training.contents import TRAINING_RECORD
-from finetune.training.hardware import describe_hardware, package_versions
+from finetune.training.hardware import describe_hardware, package_versions, process_seconds
 from finetune.training.interruption import InterruptedTrainingError, Interruption, terminable
 from finetune.training.loop import Parts, RunState, kept_step, restore, restore_tensors, train
 from finetune.training.memory import keep_freed_memory
 from finetune.training.model_folder import save_model_folder
 from finetune.training.network import load_for_training, set_up, settle_attention, to_save
 from finetune.training.optimisation import make_optimizer
-from finetune.training.problems import Head, Validated, head_of
+from finetune.training.problems import head_of, validated
 from finetune.training.processes import Processes, joined_processes
 from finetune.training.saving import Checkpoint, CheckpointFolder
 from finetune.training.schedule import Order, Schedule
@@ -58,7 +57,7 @@ def fit(arguments: TrainArguments) -> dict[str, Any] | None:
 
 
 def _fit(arguments: TrainArguments, processes: Processes, interruption: Interruption) -> dict[str, Any] | None:
-    started = time.perf_counter()
+    started, start_up = time.perf_counter(), process_seconds()
     manifest = read_manifest(Path(arguments.dataset))
     task = task_named(manifest.task)
     head = head_of(task)
@@ -98,7 +97,7 @@ def _fit(arguments: TrainArguments, processes: Processes, interruption: Interrup
         schedule=schedule,
         order=Order(schedule, rows.lengths, arguments.batching == "length_grouped", arguments.seed),
         validation=Validation(
-            Validated(task, manifest.labels, validation_rows, _validation_texts(arguments, head)),
+            validated(task, manifest.labels, validation_rows, Path(arguments.dataset)),
             padding,
             arguments.per_device_eval_batch_size,
             precision,
@@ -125,7 +124,7 @@ def _fit(arguments: TrainArguments, processes: Processes, interruption: Interrup
             return None
         if kept != state.step:
             restore_tensors(model, folder.load_best(kept))
-        save_model_folder(Path(arguments.model), to_save(model), tokenizer, task, manifest)
+        save_model_folder(Path(arguments.model), _writer(to_save(model), tokenizer), task, manifest)
         record = {
             "checkpoint": arguments.checkpoint,
             "task": task.name,
@@ -138,8 +137,10 @@ def _fit(arguments: TrainArguments, processes: Processes, interruption: Interrup
             "steps": state.step,
             "resumed_after_steps": state.resumed,
             "processes": processes.count,
+            "rows": {"train": len(rows), "trained": state.rows},
             "samples_per_second": round(state.rows / max(state.seconds, 1e-9), 3),
             "seconds": {
+                "start": round(start_up, 2),
                 "load": round(loaded - started, 2),
                 "train": round(trained - loaded, 2),
                 "steps": round(state.seconds, 2),
@@ -161,13 +162,12 @@ def _fit(arguments: TrainArguments, processes: Processes, interruption: Interrup
             log.close(status)
 
 
-def _validation_texts(arguments: TrainArguments, head: Head) -> pd.DataFrame:
-    if not head.texts:
-        return pd.DataFrame()
-    path = Path(arguments.dataset) / VALIDATION_FILE
-    if not path.is_file():
-        raise InputError(f"{path}: missing; expected the texts and answers of validation that prep writes")
-    return pd.read_parquet(path)
+def _writer(model: Any, tokenizer: Any) -> Callable[[Path], None]:
+    def write(checkpoint: Path) -> None:
+        model.save_pretrained(checkpoint)
+        tokenizer.save_pretrained(checkpoint)
+
+    return write
 
 
 def _found(

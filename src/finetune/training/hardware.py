@@ -1,7 +1,11 @@
 """What a run ran on, for its record."""
 
+import os
 import platform
+import sys
+import time
 from importlib.metadata import version
+from pathlib import Path
 
 import nvitop
 import torch
@@ -24,3 +28,15 @@ def describe_hardware() -> dict[str, object]:
 def package_versions() -> dict[str, str]:
     """Return the versions of the packages that decide a run's numbers."""
     return {name: version(name) for name in PACKAGES}
+
+
+def process_seconds() -> float:
+    """Return the seconds since this process started: starting Python and importing packages are a part of a run.
+
+    On Linux by the kernel's own clock (proc_pid_stat(5), starttime), which is exact to a hundredth; elsewhere as the
+    system tells, in some cases to a second.
+    """
+    if sys.platform == "linux":
+        after_name = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - int(after_name[19]) / os.sysconf("SC_CLK_TCK")
+    return max(0.0, time.time() - nvitop.host.Process().create_time())

@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -45,7 +45,14 @@ ANSWERS: Mapping[Problem, Mapping[str, Any]] = MappingProxyType(
 """The columns that a model answers with, as its signature has them."""
 
 
-def save_model_folder(folder: Path, model: Any, tokenizer: Any, task: Task, manifest: DatasetManifest) -> None:
+def save_model_folder(
+    folder: Path,
+    write_checkpoint: Callable[[Path], None],
+    task: Task,
+    manifest: DatasetManifest,
+    packages: Sequence[str] = (),
+    metadata: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Save a fine-tuned model so that `mlflow.pyfunc.load_model(folder)` opens it without this project.
 
     The saved folder is loaded once and asked for its example; a model that does not open fails its trial, not its
@@ -53,16 +60,16 @@ def save_model_folder(folder: Path, model: Any, tokenizer: Any, task: Task, mani
 
     Args:
         folder: the output folder; whatever is in it is replaced.
-        model: a `transformers` model with `id2label` set.
-        tokenizer: its tokenizer.
+        write_checkpoint: makes the checkpoint's folder: configuration, tokenizer, weights in safetensors or as a graph.
         task: the task's row.
         manifest: the data set it was trained on.
+        packages: what it takes to load it besides the packages of every model.
+        metadata: what else MLmodel says.
     """
     example = pd.DataFrame([dict(task.example)])
     with tempfile.TemporaryDirectory() as temporary:
         checkpoint = Path(temporary) / "checkpoint"
-        model.save_pretrained(checkpoint)
-        tokenizer.save_pretrained(checkpoint)
+        write_checkpoint(checkpoint)
         saved = Path(temporary) / "model"
         mlflow.pyfunc.save_model(
             saved,
@@ -71,13 +78,14 @@ def save_model_folder(folder: Path, model: Any, tokenizer: Any, task: Task, mani
             model_config=_model_config(task, manifest),
             signature=_signature(task),
             input_example=example,
-            pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in _SERVING_PACKAGES],
+            pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in (*_SERVING_PACKAGES, *packages)],
             metadata={
                 "task": task.name,
                 "problem": task.problem,
                 "labels": list(manifest.labels),
                 "base_checkpoint": manifest.checkpoint,
                 "train_sha256": manifest.splits["train"].sha256,
+                **metadata,
             },
         )
         prediction = mlflow.pyfunc.load_model(str(saved)).predict(example)
@@ -88,7 +96,7 @@ def save_model_folder(folder: Path, model: Any, tokenizer: Any, task: Task, mani
                 "output": json.loads(prediction.to_json(orient="records", double_precision=15)),
             },
         )
-        _replace_contents(folder, saved)
+        fill_folder(folder, saved)
 
 
 def _model_config(task: Task, manifest: DatasetManifest) -> dict[str, Any]:
@@ -108,8 +116,8 @@ def _signature(task: Task) -> ModelSignature:
     )
 
 
-def _replace_contents(folder: Path, source: Path) -> None:
-    """Fill an output folder that may be a mount point and so cannot be renamed over."""
+def fill_folder(folder: Path, source: Path) -> None:
+    """Put a folder's contents in the place of an output folder's, which may be a mount point that cannot be renamed."""
     folder.mkdir(parents=True, exist_ok=True)
     for entry in folder.iterdir():
         if entry.is_dir():

@@ -13,7 +13,7 @@ from torch import Tensor
 import finetune.tasks
 from finetune.data.label_texts import read_spans
 from finetune.data.label_values import OUTSIDE
-from finetune.data.manifest import LABEL
+from finetune.data.manifest import LABEL, VALIDATION_FILE
 from finetune.errors import InputError
 from finetune.metrics.classification import classification_metrics, softmax
 from finetune.metrics.entities import entity_counts, entity_metrics, entity_types
@@ -179,6 +179,20 @@ HEADS: Mapping[Problem, Head] = MappingProxyType(
 def head_of(task: Task) -> Head:
     """Return the head of a task's problem."""
     return HEADS[task.problem]
+
+
+def validated(task: Task, labels: Sequence[str], rows: TokenRows, dataset: Path) -> Validated:
+    """Return what a data set's validation split is measured against.
+
+    Raises:
+        InputError: the split's texts are needed and missing.
+    """
+    if not head_of(task).texts:
+        return Validated(task, labels, rows, pd.DataFrame())
+    path = dataset / VALIDATION_FILE
+    if not path.is_file():
+        raise InputError(f"{path}: missing; expected the texts and answers of validation that prep writes")
+    return Validated(task, labels, rows, pd.read_parquet(path))
 
 
 def answered(model: Any, batch: Mapping[str, Tensor], head: Head) -> list[Tensor]:

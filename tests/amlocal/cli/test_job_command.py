@@ -109,6 +109,13 @@ def test_sweep_logs_to_the_workspace_and_is_shown(home, tmp_path):
     assert listed[1][0] == "first"
 
 
+@pytest.mark.parametrize("number", ["0", "-1", "two"])
+def test_a_number_of_steps_at_the_same_time_that_means_nothing_is_refused(tmp_path, number):
+    refused = amlocal(tmp_path, "job", "create", "--file", "job.yml", f"--concurrent-steps={number}")
+    assert refused.returncode == 2
+    assert f"'{number}': expected a whole number above 0" in refused.stderr
+
+
 def test_failure_is_explained_and_its_exit_code_is_1(home, tmp_path):
     job = tmp_path / "job.yml"
     job.write_text("type: command\ncommand: echo the reason; exit 3\nenvironment: azureml:any:1\n")

@@ -1,12 +1,14 @@
 """Deployments as real processes, without a workspace."""
 
 import asyncio
+import errno
+import gzip
 import json
 import os
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,13 @@ from amlocal.endpoints.deployment import (
     ProcessDied,
     QueueTimeout,
     RequestTimeout,
-    Scoring,
     TooManyRequests,
 )
 from amlocal.endpoints.environment import scoring_environment
+from amlocal.endpoints.exchange import Scored, Scoring
 from amlocal.endpoints.instance import ProvisioningError, back_off
+from amlocal.endpoints.router import Router
+from amlocal.endpoints.serving import Serving
 from amlocal.endpoints.spec import DeploymentSpec
 
 ECHO = Path(__file__).parent / "fixtures" / "echo"
@@ -71,7 +75,7 @@ async def score(deployment: Deployment, **body: object) -> Any:
     answer = await deployment.score(
         Scoring("POST", "/score", [("content-type", "application/json")], json.dumps(body).encode())
     )
-    return answer.json()
+    return json.loads(answer.body)
 
 
 def test_a_deployment_answers_and_leaves_nothing_behind(spec: DeploymentSpec, sockets: Path) -> None:
@@ -218,6 +222,163 @@ def test_a_process_that_misses_its_liveness_probes_is_replaced(spec: DeploymentS
     before, after = run_deployment(replace(spec, liveness=probe), sockets, test)
     assert before["pid"] != after["pid"]
     assert "missed 2 liveness probes" in spec.log.read_text()
+
+
+def test_a_compressed_answer_stays_as_the_script_made_it(spec: DeploymentSpec, sockets: Path) -> None:
+    async def test(deployment: Deployment) -> Scored:
+        return await deployment.score(Scoring("POST", "/score", [("content-type", "application/json")], b'{"gzip": 1}'))
+
+    answer = run_deployment(spec, sockets, test)
+    assert dict(answer.headers)["content-encoding"] == "gzip"
+    assert gzip.decompress(answer.body) == b'{"packed": true}'
+
+
+def test_the_other_process_answers_while_one_is_dead(spec: DeploymentSpec, sockets: Path) -> None:
+    async def test(deployment: Deployment) -> tuple[int, list[Any], float, set[int]]:
+        masters = [child for child in psutil.Process().children() if "scoring_process.py" in " ".join(child.cmdline())]
+        first = masters[0]
+        workers = {process.pid for process in first.children(recursive=True)}
+        first.kill()
+        await asyncio.sleep(0.1)
+        began = time.monotonic()
+        answers = [await score(deployment) for _ in range(10)]
+        took = time.monotonic() - began
+        async with asyncio.timeout(20):
+            while (
+                len(
+                    pids := {
+                        answer["pid"]
+                        for answer in await asyncio.gather(*(score(deployment, sleep=0.2) for _ in range(2)))
+                    }
+                )
+                < 2
+            ):
+                """Its successor is still loading."""
+        return workers, answers, took, pids
+
+    dead, answers, took, pids = run_deployment(replace(spec, instance_count=2), sockets, test)
+    assert len({answer["pid"] for answer in answers}) == 1
+    assert took < 0.4  # the dead one is started again after 0.5 s
+    assert not dead & pids
+
+
+@dataclass
+class StandIn:
+    """In place of a scoring process; `full` says that the machine has no room for it."""
+
+    full: bool = False
+    busy: int = 0
+    running: bool = False
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: int = 0
+
+    async def start(self) -> None:
+        if self.full:
+            raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+        self.running = True
+
+    async def wait_until_ready(self) -> None:
+        self.ready.set()
+
+    def keep_running(self, on_restart: Callable[[], None]) -> None:
+        """Nothing to keep."""
+
+    async def send(self, scoring: Scoring) -> Scored:
+        self.asked += 1
+        return Scored(200, "OK", [], b"{}")
+
+    async def stop(self, grace: float = 0) -> None:
+        self.running = False
+
+
+def stand_ins(spec: DeploymentSpec, sockets: Path, *processes: StandIn) -> Deployment:
+    left = iter(processes)
+    return Deployment(replace(spec, instance_count=len(processes)), sockets, {}, lambda: None, lambda *_: next(left))
+
+
+def test_a_process_that_is_not_ready_gets_nothing_however_idle_it_is(spec: DeploymentSpec, sockets: Path) -> None:
+    async def run() -> tuple[int, int]:
+        idle, busy = StandIn(), StandIn(busy=5)
+        deployment = stand_ins(spec, sockets, idle, busy)
+        await deployment.start()
+        idle.ready.clear()
+        for _ in range(3):
+            await score(deployment)
+        asked = (idle.asked, busy.asked)
+        idle.ready.set()
+        await score(deployment)
+        await deployment.stop()
+        return (*asked, idle.asked)
+
+    assert asyncio.run(run()) == (0, 3, 1)
+
+
+def test_requests_wait_for_the_first_process_that_is_ready(spec: DeploymentSpec, sockets: Path) -> None:
+    async def run() -> list[int]:
+        processes = [StandIn(), StandIn()]
+        deployment = stand_ins(spec, sockets, *processes)
+        await deployment.restore()
+        waiting = asyncio.create_task(score(deployment))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        processes[1].ready.set()
+        await asyncio.wait_for(waiting, 1)
+        processes[1].ready.clear()
+        with pytest.raises(RequestTimeout):
+            await score(deployment)
+        await deployment.stop()
+        return [process.asked for process in processes]
+
+    assert asyncio.run(run()) == [0, 1]
+
+
+@pytest.mark.parametrize("begin", [Deployment.start, Deployment.restore])
+def test_a_machine_without_room_for_all_processes_keeps_none(
+    spec: DeploymentSpec, sockets: Path, begin: Callable[[Deployment], Awaitable[None]]
+) -> None:
+    processes = [StandIn(), StandIn(full=True)]
+
+    async def run() -> None:
+        await begin(stand_ins(spec, sockets, *processes))
+
+    with pytest.raises(ProvisioningError, match=r"cannot be started: .*Resource temporarily unavailable"):
+        asyncio.run(run())
+    assert [process.running for process in processes] == [False, False]
+    assert not sockets.exists()
+
+
+def test_a_deployment_that_cannot_be_restored_gets_no_requests(spec: DeploymentSpec, sockets: Path) -> None:
+    router = Router()
+
+    async def placed() -> Any:
+        serving = Serving(router, sockets, {}, lambda *_: StandIn(full=True))
+        serving.publish("chat", ("key",), {"blue": 100}, {})
+        with pytest.raises(ProvisioningError):
+            await serving.restore(spec)
+        return dict(router.routes["chat"].deployments)
+
+    assert asyncio.run(placed()) == {}
+
+
+def test_back_off_grows_in_a_crash_loop(spec: DeploymentSpec, sockets: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "once"
+    folder.mkdir()
+    (folder / "score.py").write_text(
+        "from pathlib import Path\n\n\ndef init():\n    Path('loaded').open('x').close()\n\n\n"
+        "def run(data):\n    return data\n"
+    )
+
+    async def test(deployment: Deployment) -> None:
+        scoring_processes()[0].kill()
+        async with asyncio.timeout(30):
+            while "2.0 s" not in spec.log.read_text():
+                await asyncio.sleep(0.1)
+
+    restarts: list[None] = []
+    run_deployment(replace(spec, app_root=folder), sockets, test, lambda: restarts.append(None))
+    notes = [line for line in spec.log.read_text().splitlines() if line.startswith("amlocal: ")]
+    assert [note.rpartition(" in ")[2] for note in notes] == ["0.5 s", "1.0 s", "2.0 s"]
+    assert len(restarts) == 2
 
 
 def test_back_off_grows_to_a_limit() -> None:

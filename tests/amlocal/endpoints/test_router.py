@@ -3,13 +3,15 @@
 import asyncio
 import collections
 import dataclasses
+import gzip
 import random
 from pathlib import Path
 
 import httpx
 import pytest
 
-from amlocal.endpoints.deployment import ProcessDied, QueueTimeout, RequestTimeout, Scoring, TooManyRequests
+from amlocal.endpoints.deployment import ProcessDied, QueueTimeout, RequestTimeout, TooManyRequests
+from amlocal.endpoints.exchange import Scored, Scoring
 from amlocal.endpoints.router import BODY_LIMIT, Route, Router
 from amlocal.endpoints.spec import DeploymentSpec
 
@@ -25,15 +27,16 @@ class StandIn:
     body: bytes = b"{}"
     error: Exception | None = None
     delay: float = 0.0
+    headers: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     spec: DeploymentSpec = SPEC
     asked: list[Scoring] = dataclasses.field(default_factory=list)
 
-    async def score(self, scoring: Scoring) -> httpx.Response:
+    async def score(self, scoring: Scoring) -> Scored:
         self.asked.append(scoring)
         await asyncio.sleep(self.delay)
         if self.error is not None:
             raise self.error
-        return httpx.Response(self.status, content=self.body, headers={"content-type": "application/json"})
+        return Scored(self.status, "said so", [("content-type", "application/json"), *self.headers], self.body)
 
 
 def make_router(
@@ -128,6 +131,17 @@ def test_an_answer_other_than_200_becomes_424_with_the_reason() -> None:
     assert answer.status_code == 424
     assert answer.headers["ms-azureml-model-error-statuscode"] == "500"
     assert answer.json() == {"message": "no"}
+
+
+def test_an_answer_reaches_the_client_byte_for_byte() -> None:
+    packed = gzip.compress(b'{"label": "a"}')
+    headers = [("content-encoding", "gzip"), ("set-cookie", "a=1"), ("set-cookie", "b=2"), ("x-own", "caf\xe9")]
+    answer = ask(make_router({"blue": StandIn(body=packed, headers=headers)}, {"blue": 100}))
+    assert answer.json() == {"label": "a"}
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.headers["content-length"] == str(len(packed))
+    assert answer.headers.get_list("set-cookie") == ["a=1", "b=2"]
+    assert answer.headers["x-own"] == "caf\xe9"
 
 
 def test_too_large_a_body_is_refused() -> None:

@@ -120,6 +120,23 @@ def test_steps_run_at_the_same_time(machine, write):
     assert machine.create(write("job.yml", f"type: pipeline\njobs:\n{jobs}")).status == "Completed"
 
 
+def test_steps_run_one_after_the_other_where_they_are_measured(machine, write):
+    jobs = "".join(
+        f"""\
+  {name}:
+    type: command
+    environment: azureml:any:1
+    command: echo {name} && mkdir $METRICS/alone && sleep 0.2 && rmdir $METRICS/alone
+"""
+        for name in ("a", "b", "c")
+    )
+    job = write("job.yml", f"type: pipeline\nsettings: {{continue_on_step_failure: true}}\njobs:\n{jobs}")
+
+    record = machine.create(job, concurrent_steps=1)
+
+    assert statuses(record) == {"a": "Completed", "b": "Completed", "c": "Completed"}
+
+
 def test_timeout_of_a_step(machine, write):
     job = write("job.yml", "type: command\ncommand: sleep 60\nenvironment: azureml:any:1\nlimits: {timeout: 1}\n")
     record = machine.create(job)

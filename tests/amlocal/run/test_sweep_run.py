@@ -261,12 +261,12 @@ def test_a_policy_leaves_a_trial_alone_whose_command_has_ended(machine, sweep, m
         assert ended[run_id].wait(30)
         return read(run_id, metric)
 
-    async def execute(execution, context, on_end):
+    async def execute(execution, context, on_end, warm):
         def note(result):
             on_end(result)
             ended[execution.run_id].set()
 
-        result = await runner_execute(execution, context, note)
+        result = await runner_execute(execution, context, note, warm)
         await asyncio.sleep(0.2)  # what is done after a command has ended takes its time
         return result
 

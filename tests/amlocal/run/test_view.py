@@ -105,6 +105,19 @@ def test_outside_a_terminal_one_line_per_change_of_status(record, tmp_path):
     assert lines[2] == "last: Completed 2.5s (never run before)"
 
 
+def test_how_trials_start_is_said_when_it_changes(record, tmp_path):
+    target = console()
+    journal = Journal(record, tmp_path / "job.json")
+    with live(journal, target):
+        for start in ("warm: once", "warm: once", "cold: why"):
+            journal.step("tune", start=start)
+
+    assert [line for line in printed(target).splitlines() if "trials start" in line] == [
+        "tune: trials start warm: once",
+        "tune: trials start cold: why",
+    ]
+
+
 def test_ci_has_no_live_tree_even_on_a_terminal(record, tmp_path, monkeypatch):
     monkeypatch.setenv("CI", "true")
     assert "last: Completed 2.5s" in watched(record, tmp_path, console(terminal=True))
@@ -124,6 +137,7 @@ def test_sweep_shows_curves_reuse_and_what_early_termination_saved(record):
         "Completed",
         trials=trials,
         early_termination=saved,
+        start="cold: why",
         trial_table="/x/trials.json",
         started=1,
         ended=3,
@@ -131,11 +145,12 @@ def test_sweep_shows_curves_reuse_and_what_early_termination_saved(record):
     target = console()
     summary(dataclasses.replace(record, steps={"tune": step}), target)
 
-    assert [line.strip("│├└─ ") for line in printed(target).splitlines()][1:6] == [
+    assert [line.strip("│├└─ ") for line in printed(target).splitlines()][1:7] == [
         "✔ tune 2.0s",
         "✔ trial 0 [x=1] Completed 0.45 (best 0.8) (reuses job before) ▁█▄",
         "■ trial 1 [x=2] Canceled 0.3 1.0s: bandit ▁▁▁",
         f"✔ {described(saved)}",
+        "✔ trials start cold: why",
         "trials of tune: /x/trials.json",
     ]
 

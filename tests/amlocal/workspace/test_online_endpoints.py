@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import signal
+import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -196,6 +198,92 @@ def test_too_many_and_too_slow_requests(ml_client: MLClient, endpoint: str, work
     labels = f'deployment="blue",endpoint="{endpoint}"'
     assert f'amlocal_requests_total{{{labels},status_class="4xx"}} 4.0' in metrics
     assert f'amlocal_request_errors_total{{{labels},reason="TooManyRequests"}} 2.0' in metrics
+
+
+def test_the_script_sees_azures_variables(ml_client: MLClient, endpoint: str, workspace: WorkspaceConnection) -> None:
+    deploy(ml_client, endpoint, "blue", environment_variables={"OWN": "mine", "OMP_NUM_THREADS": "1"})
+    set_traffic(ml_client, endpoint, blue=100)
+    asked = ["AZUREML_MODEL_DIR", "AML_APP_ROOT", "AZUREML_ENTRY_SCRIPT", "SERVICE_NAME", "SERVICE_VERSION"]
+    asked += ["SERVICE_PATH_PREFIX", "AML_APP_INSIGHTS_ENABLED", "OWN", "OMP_NUM_THREADS"]
+    seen = score(ml_client, endpoint, environment=asked).json()
+    root = workspace.home / "workspace"
+    app_root = Path(seen.pop("AML_APP_ROOT"))
+    assert app_root.parent == root / "deployments" / endpoint / "blue" / "code"
+    assert seen == {
+        "AZUREML_MODEL_DIR": str(root / "models" / MODEL / "1"),
+        # The server itself makes a whole path of what it is given.
+        "AZUREML_ENTRY_SCRIPT": str(app_root / "score.py"),
+        "SERVICE_NAME": endpoint,
+        "SERVICE_VERSION": "blue",
+        "SERVICE_PATH_PREFIX": f"endpoints/{endpoint}",
+        "AML_APP_INSIGHTS_ENABLED": "false",
+        "OWN": "mine",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def test_copies_arrive_and_a_slow_mirror_delays_nobody(ml_client: MLClient, endpoint: str) -> None:
+    deploy(ml_client, endpoint, "blue")
+    deploy(ml_client, endpoint, "green", environment_variables={"SLOW": "0.8"})
+    uri = ml_client.online_endpoints.get(endpoint).scoring_uri
+    headers = {"Authorization": f"Bearer {ml_client.online_endpoints.get_keys(endpoint).primary_key}"}
+
+    def ask(texts: list[str]) -> list[float]:
+        """Return how long each answer took."""
+        seconds = []
+        for text in texts:
+            began = time.perf_counter()
+            answer = requests.post(uri, json={"text": text}, headers=headers, timeout=20)
+            seconds.append(time.perf_counter() - began)
+            assert (answer.status_code, answer.json()["colour"]) == (200, "blue")
+        return seconds
+
+    set_traffic(ml_client, endpoint, blue=100)
+    without = statistics.median(ask([f"alone {number}" for number in range(40)]))
+    set_traffic(ml_client, endpoint, mirror={"green": 50}, blue=100)
+    mirrored = statistics.median(ask([f"copied {number}" for number in range(40)]))
+    assert mirrored < 2 * without + 0.1 < 0.8  # each copy takes longer than that
+    deadline = time.monotonic() + 30
+    while "in flight 0" not in (logs := ml_client.online_deployments.get_logs("green", endpoint, lines=1000)):
+        assert time.monotonic() < deadline, logs
+    copies, failed = (int(count) for count in re.findall(r"mirrored (\d+) \(failed (\d+)\)", logs)[0])
+    assert 8 <= copies <= 32  # 20 expected, standard deviation 3
+    # It holds two at a time, and one takes 0.8 s: most copies are refused there, and that is counted.
+    assert 0 < failed < copies
+    arrived = re.findall(r"asked: .*\"text\": \"(\w+)", logs)
+    assert arrived == ["copied"] * (copies - failed)
+    assert "requests 0; errors 0" in logs
+    assert "requests 80 (2xx 80); errors 0" in ml_client.online_deployments.get_logs("blue", endpoint, lines=1)
+
+
+def test_a_killed_scoring_process_is_503_and_comes_back(
+    ml_client: MLClient, endpoint: str, workspace: WorkspaceConnection
+) -> None:
+    deploy(ml_client, endpoint, "blue", request_settings=OnlineRequestSettings(request_timeout_ms=60_000))
+    set_traffic(ml_client, endpoint, blue=100)
+    before = score(ml_client, endpoint).json()["pid"]
+    master, *_ = [
+        process
+        for process in processes_of(workspace.home)
+        if "scoring_process.py" in " ".join(process.cmdline()) and f"/{endpoint}/" in process.cwd()
+    ]
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(score, ml_client, endpoint, None, sleep=15)
+        while 'asked: {"sleep": 15}' not in ml_client.online_deployments.get_logs("blue", endpoint, lines=100):
+            """It has not reached the process."""
+        master.kill()
+        answer = held.result()
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "ModelUnavailable")
+    after = score(ml_client, endpoint)  # waits for the successor
+    assert after.status_code == 200
+    assert after.json()["pid"] != before
+    logs = ml_client.online_deployments.get_logs("blue", endpoint, lines=100)
+    assert "it is started again in 0.5 s" in logs
+    assert "errors 1 (ModelUnavailable 1)" in logs
+    assert "restarts 1" in logs
+    headers = {"Authorization": f"Bearer {workspace.key}"}
+    metrics = requests.get(workspace.scoring_base_url + "/metrics", headers=headers, timeout=10).text
+    assert f'amlocal_restarts_total{{deployment="blue",endpoint="{endpoint}"}} 1.0' in metrics
 
 
 def test_deployments_share_one_copy_of_the_model(

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from rollout_support import LABELS, FakeWorkspace
 
+from amlocal.testing import client_environment, ml_client, workspace
 from finetune.workspace import ModelVersion
+
+__all__ = ["client_environment", "ml_client", "workspace"]
 
 ROOT = Path(__file__).parents[3]
 DEFINITION = ROOT / "endpoints" / "text-classifier"
@@ -25,6 +28,7 @@ POLICY = {
     "maximum_p95_ratio": 2.0,
     "p95_slack_ms": 5.0,
     "minimum_agreement": 0.5,
+    "agreement_tolerance": 0.5,
     "agreement_minimum_rows": 1,
     "maximum_tracebacks": 0,
     "lock_minutes": 60.0,

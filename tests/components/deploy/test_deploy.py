@@ -68,7 +68,10 @@ class Site:
         model.mkdir()
         (model / "MLmodel").write_text("metadata:\n  labels: [a, b]\n")
         first = ANSWERS[version]
-        example = {"input": [{"text": "t"}], "output": [{"label": "a", "probabilities": [first, 1 - first]}]}
+        example = {
+            "input": [{"text": "t"}],
+            "output": [{"label": "a", "score": first, "probabilities": [first, 1 - first]}],
+        }
         (model / "example_prediction.json").write_text(json.dumps(example))
         evaluation, policy = write_evaluation(self.folder / f"evaluation-{version}", folder_sha256(model), champion)
         verdict = json.loads((evaluation / "verdict.json").read_text())
@@ -146,7 +149,7 @@ def test_a_model_that_answers_as_another_one_is_not_promoted(site: Site) -> None
     site.deploy("--registration", site.register("1", None))
     second = site.register("2", "m:1")
     site.workspace.deployments.answer_with(lambda request: answer(ANSWERS["1"]), model="m:2")
-    with pytest.raises(InputError, match=r"probability of 'a' is 0.9000; the model answered 0.8000"):
+    with pytest.raises(InputError, match=r"score is 0.9; the model itself answered 0.8"):
         site.deploy("--registration", second)
     assert (site.journal()["state"], site.journal()["failed_step"], site.serving()) == ("rolled back", "smoke", "m:1")
 
@@ -210,6 +213,49 @@ def test_a_definition_without_policy_or_golden_requests_touches_nothing(site: Si
     with pytest.raises(InputError, match=message):
         site.deploy("--registration", site.register("1", None))
     assert list(site.client.online_endpoints.list()) == []
+
+
+def test_a_registration_that_was_edited_to_fit_what_serves_touches_nothing(site: Site) -> None:
+    site.deploy("--registration", site.register("1", None))
+    second = Path(site.register("2", "m:0"))
+    value = json.loads(second.read_text())
+    assert value["champion"] == "m:0"
+    second.write_text(json.dumps({**value, "champion": "m:1"}))
+    site.workspace.faults.forget_calls()
+    with pytest.raises(InputError, match="verdict compared it with m:1; the version was registered with m:0"):
+        site.deploy("--registration", str(second))
+    assert (site.journal()["state"], site.serving()) == ("unchanged", "m:1")
+    assert not [call for call in site.workspace.calls if call.method in ("PUT", "DELETE", "PATCH")]
+
+
+@pytest.mark.parametrize("pattern", ["GET …/models/m/versions/2", "GET blob/*", "GET …/onlineEndpoints/messages"])
+@pytest.mark.parametrize("ending", ["terminated", "refused"])
+def test_what_ends_it_before_the_lock_leaves_a_journal_that_says_unchanged(
+    site: Site, pattern: str, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.deploy("--registration", site.register("1", None))
+    second = site.register("2", "m:1")
+    site.workspace.faults.forget_calls()
+    if ending == "refused":
+        site.workspace.faults.fail(pattern, status=403)
+        with pytest.raises(InputError, match=r"nothing was changed: .*Asked for by the test"):
+            site.deploy("--registration", second)
+    else:
+        answered = site.workspace.faults.after
+
+        def terminate(number: int, call: Any, status: int) -> Any:
+            if call.matches(pattern):
+                os.kill(os.getpid(), signal.SIGTERM)
+            return answered(number, call, status)
+
+        monkeypatch.setattr(site.workspace.faults, "after", terminate)
+        with pytest.raises(SystemExit):
+            site.deploy("--registration", second)
+    assert any(call.matches(pattern) for call in site.workspace.calls)
+    journal = site.journal()
+    assert (journal["state"], journal["current_step"], site.serving()) == ("unchanged", None, "m:1")
+    assert ("Asked for by the test" if ending == "refused" else "SystemExit(143)") in journal["reasons"][0]
+    assert not [call for call in site.workspace.calls if call.method in ("PUT", "DELETE", "PATCH")]
 
 
 @pytest.mark.parametrize("share", [10, 100])

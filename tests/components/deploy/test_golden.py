@@ -50,13 +50,16 @@ def test_a_line_for_some_models_is_not_for_others(deploy: Any, tmp_path: Path) -
         ([1], r"smoke.jsonl:2: expected an object with request, expect and"),
         ({**LINE, "request ": 1}, r"smoke.jsonl:2: expected an object with request"),
         ({"request": 1}, r"smoke.jsonl:2: expected an object with request"),
-        ({**LINE, "expect": {}}, r"smoke.jsonl:2: expect: expected an object with exactly labels, latency_ms, schema"),
+        ({**LINE, "expect": {}}, r"smoke.jsonl:2: expect: expected an object with latency_ms, schema and"),
         (expecting(labels=[]), r"smoke.jsonl:2: labels is \[\]; expected for each row a label"),
         (expecting(labels="a"), r"smoke.jsonl:2: labels is 'a'"),
         (expecting(labels=[[]]), r"smoke.jsonl:2: labels is \[\[\]\]"),
         (expecting(latency_ms=0), r"smoke.jsonl:2: latency_ms is 0; expected a number above 0"),
         (expecting(latency_ms="1"), r"smoke.jsonl:2: latency_ms is '1'"),
-        (expecting(schema="no.json"), r"smoke.jsonl:2: schema is 'no.json'; expected the name of a JSON Schema file"),
+        (
+            expecting(schema="no.json"),
+            r"smoke.jsonl:2: schema is 'no.json'; expected a JSON Schema, or the name of a file",
+        ),
         ({**LINE, "models": "m"}, r"smoke.jsonl:2: models is 'm'; expected a list"),
     ],
 )
@@ -96,6 +99,16 @@ def test_an_answer_is_held_to_schema_labels_and_time(
     (golden,) = read(deploy, tmp_path, LINE)
     found = deploy.golden.find_problem(golden, given, milliseconds)
     assert found == problem or (problem is not None and problem in found)
+
+
+def test_a_schema_in_place_may_say_all_that_is_expected(deploy: Any, tmp_path: Path) -> None:
+    value = {"type": "array", "items": {"properties": {"value": {"minimum": 2, "maximum": 4}}, "required": ["value"]}}
+    (golden,) = read(deploy, tmp_path, {"request": 1, "expect": {"schema": value, "latency_ms": 100}})
+    assert deploy.golden.find_problem(golden, [{"value": 3.0}], 1) is None
+    assert "5.0 is greater than the maximum" in deploy.golden.find_problem(golden, [{"value": 5.0}], 1)
+    broken = {"request": 1, "expect": {"schema": {"type": "nothing"}, "latency_ms": 100}}
+    with pytest.raises(InputError, match=r"smoke.jsonl:1: no JSON Schema"):
+        read(deploy, tmp_path, broken)
 
 
 def test_one_of_several_labels_is_enough(deploy: Any, tmp_path: Path) -> None:

@@ -75,6 +75,29 @@ def test_agreement_is_judged_on_enough_different_rows_only(deploy: Any, policy: 
     assert "agreement" not in judged(deploy, policy(), new, sample(deploy, "gone", "gone"))
 
 
+@pytest.mark.parametrize(
+    ("new", "old", "alike"),
+    [
+        (
+            {"labels": ["a", "b"], "probabilities": {"a": 0.9}},
+            {"labels": ["a", "b"], "probabilities": {"a": 0.6}},
+            True,
+        ),
+        ({"labels": ["a"]}, {"labels": []}, False),
+        ({"value": 3.4}, {"value": 3.0}, True),
+        ({"value": 3.6}, {"value": 3.0}, False),
+        ({"value": float("nan")}, {"value": 3.0}, False),
+        ({"tags": ["O", "B-PER"], "entities": [1]}, {"tags": ["O", "B-PER"], "entities": [2]}, True),
+        ({"tags": ["O", "O"]}, {"tags": ["O", "B-PER"]}, False),
+        ({"answer": "Monday", "score": 0.9}, {"answer": "Monday", "score": 0.2}, True),
+        ({"answer": "Monday"}, {"answer": "on Monday"}, False),
+    ],
+)
+def test_answers_of_every_kind_agree_or_not(deploy: Any, policy: Any, new: Any, old: Any, alike: bool) -> None:
+    check = judged(deploy, policy(agreement_tolerance=0.5), sample(deploy, [new]), sample(deploy, [old]))["agreement"]
+    assert check.candidate == float(alike)
+
+
 def test_only_new_tracebacks_count(deploy: Any, policy: Any) -> None:
     line = "Traceback (most recent call last)\n"
     judge = deploy.health.judge_tracebacks

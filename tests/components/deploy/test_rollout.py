@@ -190,13 +190,14 @@ BAD = [
     ("status 500, expected 200: boom", "status 500"),
     ({"error": "x"}, "expected a list of 1 rows"),
     ([], "expected a list of 1 rows"),
-    ([1], "expected probabilities"),
-    (answer(label="b"), "label 'b'; the model itself answered 'a'"),
-    (answer(probabilities={"a": 0.7, "b": 0.3}), "probability of 'a' is 0.7000"),
-    (answer(probabilities={"a": 0.9, "c": 0.1}), "expected probabilities of a, b"),
-    (answer(probabilities={"a": 0.9, "b": None}), "not a finite number"),
-    (answer(probabilities={"a": 0.9, "b": float("inf")}), "not a finite number"),
-    (answer(probabilities=[0.9, 0.1]), "expected probabilities of a, b"),
+    ([1], "expected an object with label, score, probabilities"),
+    (answer(label="b"), "label is 'b'; the model itself answered 'a'"),
+    (answer(probabilities={"a": 0.7, "b": 0.3}), "probabilities.a is 0.7; the model itself answered"),
+    (answer(probabilities={"a": 0.9, "c": 0.1}), "expected an object with a, b"),
+    (answer(probabilities={"a": 0.9, "b": None}), "probabilities.b is None; the model itself answered"),
+    (answer(probabilities={"a": 0.9, "b": float("nan")}), "probabilities.b is nan; the model itself answered"),
+    (answer(probabilities={"a": 0.9, "b": float("inf")}), "probabilities.b is inf; the model itself answered"),
+    (answer(probabilities=[0.9, 0.1]), "expected an object with a, b"),
 ]
 
 

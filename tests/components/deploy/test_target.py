@@ -89,14 +89,24 @@ def test_a_version_that_is_not_exact_or_not_approved_is_refused(deploy: Any, giv
         ({"verdict_sha256": None}, "x", "it has no tag verdict_sha256: no verdict is known to have promoted it"),
         ({"verdict_sha256": "w"}, "x", "the verdict that was approved is v; the version was registered with w"),
         ({"verdict_valid_until": "2099"}, "x", "is valid until 2026-12-.*; the version was registered with 2099"),
+        ({"champion": "m:9"}, "x", "verdict compared it with m:1; the version was registered with m:9"),
+        ({"champion": "none"}, "x", "verdict compared it with m:1; the version was registered with none"),
+        ({"champion": None}, "x", "verdict compared it with m:1; the version was registered with None"),
     ],
 )
 def test_only_the_promoted_model_itself_is_deployed(deploy: Any, change: dict, content: str, message: str) -> None:
-    target = deploy.target.Target(NEW, "promote", "x", "v", TAGS["verdict_valid_until"])
+    target = deploy.target.Target(NEW, "promote", "x", "v", TAGS["verdict_valid_until"], "m:1")
     deploy.target.check_registered(TAGS, target, "x")
     tags = {name: value for name, value in {**TAGS, **change}.items() if value is not None}
     with pytest.raises(InputError, match=message):
         deploy.target.check_registered(tags, target, content)
+
+
+def test_a_registration_without_a_champion_is_that_of_a_version_without_one(deploy: Any) -> None:
+    target = deploy.target.Target(NEW, "promote", "x", "v", TAGS["verdict_valid_until"])
+    deploy.target.check_registered({**TAGS, "champion": "none"}, target, "x")
+    with pytest.raises(InputError, match="verdict compared it with none; the version was registered with m:1"):
+        deploy.target.check_registered(TAGS, target, "x")
 
 
 def test_a_version_to_go_back_to_is_held_to_its_tags_alone(deploy: Any) -> None:

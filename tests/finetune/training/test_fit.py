@@ -1,6 +1,8 @@
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import mlflow
@@ -81,6 +83,36 @@ def test_the_record_and_the_run_tell_the_same_story(trained_model: Path) -> None
     losses = [point.value for point in mlflow.MlflowClient().get_metric_history(run.info.run_id, "loss")]
     assert losses[-1] < losses[0]
     assert record["data"].keys() == {"train", "validation", "test"}
+
+
+def test_the_record_counts_rows_and_all_seconds_of_the_process(
+    message_dataset: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    script = Path(__file__).parents[3] / "components" / "train" / "train.py"
+    began = time.monotonic()
+    subprocess.run(
+        [
+            *(sys.executable, str(script), "--dataset", str(message_dataset), "--checkpoint", str(tiny_checkpoint)),
+            *("--model", str(tmp_path / "model"), "--checkpoints", str(tmp_path / "checkpoints")),
+            *("--max_steps", "10", "--per_device_train_batch_size", "8"),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=300,
+        env={**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"},
+        cwd=tmp_path,
+    )
+    took = time.monotonic() - began
+    record = json.loads((tmp_path / "model" / TRAINING_RECORD).read_text())
+    # 60 rows less two fifths: 36, in epochs of five steps, the last of which has 4 rows.
+    assert record["rows"] == {"train": 36, "trained": 72}
+    seconds = record["seconds"]
+    assert list(seconds) == ["start", "load", "train", "steps", "save"]
+    # Importing torch and transformers takes longer than this; what is left is the end of the process.
+    assert seconds["start"] > 0.5
+    known = seconds["start"] + seconds["load"] + seconds["train"] + seconds["save"]
+    assert 0.5 * took < known <= took + 0.1
+    assert seconds["steps"] <= seconds["train"]
 
 
 def test_the_best_epoch_is_kept(message_dataset: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:

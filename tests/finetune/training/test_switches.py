@@ -16,6 +16,7 @@ from finetune.data.manifest import read_manifest
 from finetune.errors import InputError
 from finetune.tasks import task_named
 from finetune.training import choices as choices_module
+from finetune.training import dropout as dropout_module
 from finetune.training.arguments import TrainArguments, check_arguments
 from finetune.training.batches import Padding, TokenRows, collate, shares
 from finetune.training.choices import Hardware, choose
@@ -157,6 +158,75 @@ def test_threshold_dropout_replaces_every_module_and_attention(
             each.train()
         means = [torch.stack([each(**batch).loss for _ in range(150)]).mean().item() for each in (plain, cheap)]
     assert means[0] == pytest.approx(means[1], rel=0.1)
+
+
+PADDING, CAUSAL, NUMBERS = "padding", "causal", "numbers"
+
+
+def mask_of(kind: str | None, tokens: int) -> torch.Tensor | None:
+    """Make a mask for two rows, of which the second is three tokens shorter."""
+    lengths = torch.tensor([tokens, tokens - 3])
+    seen = (torch.arange(tokens) < lengths[:, None])[:, None, None]
+    if kind == PADDING:
+        return seen.expand(2, 1, tokens, tokens)
+    if kind == CAUSAL:
+        return seen & torch.ones(tokens, tokens, dtype=torch.bool).tril()
+    return torch.zeros(seen.shape).masked_fill(~seen, -1e9) if kind == NUMBERS else None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("tokens", [9, 32, 130])
+@pytest.mark.parametrize("kind", [None, PADDING, CAUSAL, NUMBERS])
+@pytest.mark.parametrize("p", [0.25, 1.0])
+def test_attention_with_dropout_computes_what_plain_operations_do(
+    dtype: torch.dtype, tokens: int, kind: str | None, p: float
+) -> None:
+    torch.manual_seed(1)
+    # As projections leave them: heads and tokens in the other order.
+    inputs = [torch.randn(2, tokens, 3, 8).to(dtype).transpose(1, 2).detach().requires_grad_() for _ in range(3)]
+    mask = mask_of(kind, tokens)
+    torch.manual_seed(2)
+    output, _ = dropout_module._attention(torch.nn.Module(), *inputs, mask, dropout=p)
+    assert output.shape == (2, tokens, 3, 8)
+    assert output.is_contiguous()
+    upstream = torch.randn(output.shape).to(dtype)
+    output.backward(upstream)
+
+    plain = [each.detach().double().requires_grad_() for each in inputs]
+    scores = plain[0] @ plain[1].transpose(-1, -2) * 8**-0.5
+    if mask is not None:
+        scores = scores + mask if kind == NUMBERS else scores.masked_fill(~mask, -1e300)
+    torch.manual_seed(2)
+    drawn = keep_mask(scores.shape, p, dtype, torch.device("cpu")).double() / (1 - p if p < 1 else 1)
+    expected = ((torch.softmax(scores, -1) * drawn) @ plain[2]).transpose(1, 2)
+    expected.backward(upstream.double())
+    near = {"atol": 1e-5} if dtype == torch.float32 else {"atol": 0.05, "rtol": 0.05}
+    assert torch.allclose(output.double(), expected, **near)
+    for one, other in zip(inputs, plain, strict=True):
+        assert torch.allclose(one.grad.double(), other.grad, **near)
+
+
+def test_padding_alone_is_hidden_by_one_row(rows: TokenRows, padding: Padding, model: Callable[..., Any]) -> None:
+    from transformers.masking_utils import bidirectional_mask_function, causal_mask_function
+
+    seen = torch.tensor([[True, True, False]])
+    given = {"batch_size": 1, "q_length": 3, "kv_length": 3, "attention_mask": seen}
+    one = dropout_module._mask(**given, mask_function=bidirectional_mask_function)
+    assert one.stride(-2) == 0
+    assert one.tolist() == [[[[True, True, False]] * 3]]
+    other = dropout_module._mask(**given, mask_function=causal_mask_function)
+    assert other.tolist() == [[[[True, False, False], [True, True, False], [True, True, False]]]]
+    # And transformers names the function when it asks for the mask.
+    cheap = model()
+    use_threshold_dropout(cheap)
+    masks = []
+    cheap.base_model.encoder.layer[0].attention.self.register_forward_pre_hook(
+        lambda module, args, kwargs: masks.append(kwargs.get("attention_mask", args[1] if len(args) > 1 else None)),
+        with_kwargs=True,
+    )
+    cheap.train()(**collate(rows, range(6), padding, pin=False))
+    assert len(masks) == 1
+    assert masks[0].stride(-2) == 0
 
 
 def test_the_last_layer_needs_the_first_token_alone(

@@ -31,6 +31,7 @@ from amlocal.run.sweep.table import TABLE, trial_table
 from amlocal.run.sweep.trial_reuse import find_trial, keep_trial, trial_fingerprint
 from amlocal.run.tracking import FAILED as RUN_FAILED
 from amlocal.run.tracking import FINISHED, JOB_TAG, KILLED
+from amlocal.run.warm.start import WarmStart
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,12 @@ class SweepRun:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._executing: set[int] = set()
         self._ending: dict[int, str] = {}
+        self._warm: WarmStart | None = None
+
+    @property
+    def shared_cpu_seconds(self) -> float:
+        """What was used for all trials together, besides what each of them used."""
+        return 0.0 if self._warm is None else self._warm.cpu_seconds
 
     async def run(self) -> SweepOutcome:
         """Run all trials and choose the best.
@@ -131,6 +138,23 @@ class SweepRun:
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
+            if self._warm is not None:
+                await self._warm.close()
+
+    def _start_warm(self, trials: int) -> None:
+        """Have trials start from one process that has done their imports; for a single one that gains nothing."""
+        services = self._services
+        if not services.warm or trials < 2:
+            return
+        if self._step.processes is not None:
+            services.journal.step(self._name, start="cold: each trial is several processes")
+            return
+
+        def note(text: str) -> None:
+            services.journal.step(self._name, start=text)
+
+        interpreter = services.interpreters[self._name]
+        self._warm = WarmStart(self._snapshot.folder, interpreter, self._folder.warm, note)
 
     async def _run_independent(self, sampler: Sampler, watcher: asyncio.Task[None]) -> None:
         """Reuse all trials that can be, then run the others: so these are judged alike, whenever they run."""
@@ -142,12 +166,14 @@ class SweepRun:
             parameters = self._typed(proposed)
             if not await self._reuse(number, parameters):
                 left[number] = parameters
+        self._start_warm(len(left))
         for number, parameters in left.items():
             await self._until(lambda: len(self._tasks) < self._concurrent, watcher)
             self._tasks[number] = asyncio.create_task(self._trial(number, parameters))
 
     async def _run_learning(self, sampler: Sampler, window: int, watcher: asyncio.Task[None]) -> None:
         """Run trials that are proposed from the results of earlier ones."""
+        self._start_warm(self._sweep.limits.max_total_trials)
         for number in range(self._sweep.limits.max_total_trials):
             # What the sampler knows at a proposal must not depend on how fast trials end.
             last = number - window
@@ -236,7 +262,7 @@ class SweepRun:
 
         self._executing.add(number)
         try:
-            return await execute(execution, self._services.context, note_end)
+            return await execute(execution, self._services.context, note_end, self._warm)
         finally:
             self._executing.discard(number)
 

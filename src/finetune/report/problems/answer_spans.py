@@ -8,7 +8,7 @@ import numpy as np
 
 from finetune.answers.answer_spans import CONTEXT, QUESTION, SCORE, accepted_answers
 from finetune.report.facts import Facts
-from finetune.report.markdown import escaped, figure, table
+from finetune.report.markdown import figure, table
 from finetune.report.problems import answer_figures
 from finetune.report.problems.kind import (
     MOST_BRIEF_ERRORS,
@@ -16,6 +16,7 @@ from finetune.report.problems.kind import (
     ProblemReport,
     none_because,
 )
+from finetune.report.texts import escaped
 from finetune.verdict import CHALLENGER, CHAMPION
 
 _QUESTION_WORDS = ("what", "who", "when", "where", "which", "why", "how")

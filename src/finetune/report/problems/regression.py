@@ -8,7 +8,7 @@ import numpy as np
 
 from finetune.answers import Scored
 from finetune.report.facts import Facts
-from finetune.report.markdown import escaped, figure, signed_figure, table
+from finetune.report.markdown import figure, signed_figure, table
 from finetune.report.problems import regression_figures
 from finetune.report.problems.kind import (
     MOST_BRIEF_ERRORS,
@@ -17,6 +17,7 @@ from finetune.report.problems.kind import (
     none_because,
     rows_of,
 )
+from finetune.report.texts import escaped
 from finetune.verdict import CHALLENGER, CHAMPION
 
 _MOST_RANGES = 6

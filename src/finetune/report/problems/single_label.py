@@ -18,7 +18,7 @@ from finetune.report.curves import (
 )
 from finetune.report.facts import Facts
 from finetune.report.labels import confusion, frequent_confusions, label_rows, labels_brief, weakest
-from finetune.report.markdown import escaped, figure, table
+from finetune.report.markdown import figure, table
 from finetune.report.problems.kind import (
     MOST_BRIEF_ERRORS,
     MOST_CONFUSIONS,
@@ -28,6 +28,7 @@ from finetune.report.problems.kind import (
     rows_of,
 )
 from finetune.report.svg import Drawing
+from finetune.report.texts import escaped
 from finetune.verdict import CHALLENGER, CHAMPION
 
 _MATRIX_TABLE_LABELS = 40

@@ -11,7 +11,7 @@ from finetune.metrics.entities import OUTSIDE, entities_of, entity_types
 from finetune.report import figures
 from finetune.report.facts import Facts
 from finetune.report.labels import confusion, frequent_confusions, label_rows, labels_brief, weakest
-from finetune.report.markdown import escaped, table
+from finetune.report.markdown import table
 from finetune.report.problems.kind import (
     MOST_BRIEF_ERRORS,
     MOST_CONFUSIONS,
@@ -20,6 +20,7 @@ from finetune.report.problems.kind import (
     none_because,
     rows_of,
 )
+from finetune.report.texts import escaped
 from finetune.verdict import CHALLENGER, CHAMPION
 
 _NO_ENTITY = "no entity"

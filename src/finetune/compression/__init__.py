@@ -1,0 +1,1 @@
+"""Smaller, faster forms of a trained model: exported, quantised, measured, chosen."""
