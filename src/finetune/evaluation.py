@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from finetune.data.manifest import DatasetManifest
 from finetune.errors import InputError
 
-_FAILURES_OF_MODEL_CODE = (
+FAILURES_OF_MODEL_CODE = (
     *(OSError, EOFError, ImportError, SyntaxError, ValueError, TypeError, AttributeError, LookupError),
     *(RuntimeError, ArithmeticError, AssertionError, pickle.UnpicklingError, yaml.YAMLError),
 )
@@ -67,7 +67,7 @@ def predict(folder: Path, frame: pd.DataFrame, manifest: DatasetManifest) -> Pre
 
     try:
         model = mlflow.pyfunc.load_model(str(folder))
-    except (mlflow.MlflowException, SafetensorError, *_FAILURES_OF_MODEL_CODE) as error:
+    except (mlflow.MlflowException, SafetensorError, *FAILURES_OF_MODEL_CODE) as error:
         raise InputError(f"{folder}: does not load as an MLflow model: {error}") from error
     metadata = model.metadata.metadata or {}
     labels = metadata.get("labels")
@@ -82,7 +82,7 @@ def predict(folder: Path, frame: pd.DataFrame, manifest: DatasetManifest) -> Pre
         answer = model.predict(texts)
         probabilities = np.asarray(answer["probabilities"].tolist(), dtype=np.float64)
         latency = _latency_p95_ms(model, texts)
-    except (mlflow.MlflowException, *_FAILURES_OF_MODEL_CODE) as error:
+    except (mlflow.MlflowException, *FAILURES_OF_MODEL_CODE) as error:
         raise InputError(f"{folder}: does not answer the test rows: {error!r}") from error
     if probabilities.shape != (len(frame), len(labels)) or not np.isfinite(probabilities).all():
         raise InputError(f"{folder}: its probabilities are not {len(frame)} × {len(labels)} finite numbers")

@@ -9,7 +9,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 CONDA_FILES = sorted([*ROOT.glob("environments/*/conda.yml"), *ROOT.glob("endpoints/*/conda.yml")])
-STAGES = ("prep", "train", "evaluate", "register", "deploy")
+STAGES = ("prep", "train", "adapt_automl", "evaluate", "choose", "register", "deploy")
 DISTRIBUTION = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",

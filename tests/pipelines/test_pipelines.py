@@ -23,7 +23,13 @@ def test_the_unmodified_client_accepts_it(path: Path, ml_client: MLClient) -> No
 
 
 def test_the_pipelines_are_these() -> None:
-    assert [path.stem for path in PIPELINES] == ["deploy", "finetune", "train", "train_distributed"]
+    assert [path.stem for path in PIPELINES] == [
+        "automl_comparison",
+        "deploy",
+        "finetune",
+        "train",
+        "train_distributed",
+    ]
 
 
 def test_train_and_deploy_say_what_finetune_says() -> None:

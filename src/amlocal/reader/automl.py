@@ -1,7 +1,7 @@
 """Nodes and jobs of type automl: what Azure's AutoML service is asked for, as a sweep over trials of amlocal's own.
 
-The keys and their defaults are those of learn.microsoft.com/azure/machine-learning/reference-automl-nlp-cli-text-classification
-and of azure-ai-ml's ``_schema/automl/nlp_vertical``.
+The keys and their defaults are those of azure-ai-ml's ``_schema/automl/nlp_vertical`` and of Azure's reference
+(learn.microsoft.com/azure/machine-learning, "CLI (v2) Automated ML text classification job YAML schema").
 """
 
 from __future__ import annotations
@@ -257,7 +257,9 @@ def read_branches(path: Path) -> dict[str, Branch]:
     root = load(path)
     for learner, node in root.value.items():
         section = Section(node, f"learner {learner}", report)
-        space = {name: read_distribution(name, found, report) for name, found in section.entries("search_space").items()}
+        space = {
+            name: read_distribution(name, found, report) for name, found in section.entries("search_space").items()
+        }
         start = {name: plain(found) for name, found in section.entries("start").items()}
         section.finish()
         branches[learner] = Branch(space, start)

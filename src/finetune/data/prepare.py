@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -27,6 +28,7 @@ from finetune.data.manifest import (
 )
 from finetune.data.sources import HubDataset, read_hub, read_path
 from finetune.data.splits import check_labels, complete_splits, mark_seen_in_train
+from finetune.data.tables import write_table
 from finetune.data.tokenise import (
     TokenCounter,
     TokenLengths,
@@ -40,6 +42,8 @@ from finetune.data.tokenise import (
 from finetune.tasks import Task, task_named
 
 LOGGER = logging.getLogger(__name__)
+
+NO_TABLES: Mapping[str, Path] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -64,11 +68,16 @@ class PrepareRequest:
     group_column: str | None = None
 
 
-def prepare(request: PrepareRequest, folder: Path) -> DatasetManifest:
+def prepare(request: PrepareRequest, folder: Path, tables: Mapping[str, Path] = NO_TABLES) -> DatasetManifest:
     """Read, check, split and tokenise a data set into a folder.
 
     The folder gets train.arrow and validation.arrow (tokenised), test.parquet (texts and labels, which only evaluate
     reads) and dataset.json, written last: a folder without it is not a data set.
+
+    Args:
+        request: what to read, and how.
+        folder: the output folder.
+        tables: "train" or "validation" → a folder that gets this split's texts and labels as an MLTable.
 
     Raises:
         InputError: anything about the source, its columns, labels or splits, or the checkpoint, cannot be used.
@@ -99,6 +108,8 @@ def prepare(request: PrepareRequest, folder: Path) -> DatasetManifest:
             test = examples.frame.drop(columns=GROUP, errors="ignore").assign(**{SEEN_IN_TRAIN: seen["test"]})
             test.to_parquet(folder / TEST_FILE, index=False)
         else:
+            if split in tables:
+                write_table(tables[split], examples.frame)
             write_arrow(tokenise(examples.frame, task.text_columns, labels, counter), folder / f"{split}.arrow")
         lengths = counter.counted()
         summaries[split] = _summary(examples, labels, seen.get(split), lengths)

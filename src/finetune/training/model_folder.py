@@ -50,7 +50,7 @@ def save_model_folder(folder: Path, model: Any, tokenizer: Any, task: Task, mani
                 "max_length": manifest.max_length,
                 "batch_size": _SERVING_BATCH_ROWS,
             },
-            signature=_signature(task),
+            signature=signature(task),
             input_example=example,
             pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in _SERVING_PACKAGES],
             metadata={
@@ -68,10 +68,11 @@ def save_model_folder(folder: Path, model: Any, tokenizer: Any, task: Task, mani
                 "output": json.loads(prediction.to_json(orient="records", double_precision=15)),
             },
         )
-        _replace_contents(folder, saved)
+        replace_contents(folder, saved)
 
 
-def _signature(task: Task) -> ModelSignature:
+def signature(task: Task) -> ModelSignature:
+    """Return what a model of a task takes and answers: texts in, label, score and probabilities out."""
     return ModelSignature(
         inputs=Schema([ColSpec(DataType.string, name) for name in task.text_columns]),
         outputs=Schema(
@@ -84,7 +85,7 @@ def _signature(task: Task) -> ModelSignature:
     )
 
 
-def _replace_contents(folder: Path, source: Path) -> None:
+def replace_contents(folder: Path, source: Path) -> None:
     """Fill an output folder that may be a mount point and so cannot be renamed over."""
     folder.mkdir(parents=True, exist_ok=True)
     for entry in folder.iterdir():

@@ -8,7 +8,6 @@ import argparse
 import logging
 import os
 import shutil
-import sys
 import tempfile
 import time
 from importlib.metadata import version
@@ -101,4 +100,4 @@ if __name__ == "__main__":
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     np.seterr(all="warn")
-    sys.exit(main())
+    main()
