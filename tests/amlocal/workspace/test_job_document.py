@@ -23,7 +23,12 @@ ROOT = Path(__file__).parents[3]
 # azure-ai-ml itself does not submit it: it takes ``file:`` addresses in a file and not here.
 NOT_SUBMITTED = {"input_types"}
 JOBS = sorted((ROOT / "tests/amlocal/fixtures/jobs").glob("*/job.yml"))
-FILES = [*(path for path in JOBS if path.parent.name not in NOT_SUBMITTED), *sorted((ROOT / "pipelines").glob("*.yml"))]
+AUTOML = ROOT / "tests/amlocal/fixtures/automl"
+FILES = [
+    *(path for path in JOBS if path.parent.name not in NOT_SUBMITTED),
+    *sorted((ROOT / "pipelines").glob("*.yml")),
+    *(AUTOML / name for name in ("job.yml", "pipeline.yml")),
+]
 
 
 @pytest.fixture(scope="module")
