@@ -25,9 +25,10 @@ SET ?=
 # Where amlocal keeps jobs, models and endpoints.
 export AMLOCAL_HOME ?= .amlocal
 JOB := finetune-$(shell date -u +%Y%m%d-%H%M%S)
+AUTOML_JOB := automl-$(shell date -u +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test acceptance bench-engine bench-train bench-router soak chaos data-checks public-jobs mutants lint format validate sample clean
+.PHONY: help setup run automl stop test acceptance bench-engine bench-train bench-router soak chaos data-checks public-jobs mutants lint format validate sample clean
 
 help: ## Show this help
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
@@ -61,6 +62,18 @@ run: setup ## Run pipelines/finetune.yml here: data to live endpoint
 	  --key_command '$(BIN)/amlocal online-endpoint get-credentials --name $(NAME)'
 	@echo
 	@echo 'The endpoint stays up until: make stop'
+
+automl: setup ## Run pipelines/automl_comparison.yml here: AutoML's model against the sweep's
+	@whole() { $(BIN)/python -c 'import os, sys; print(os.path.abspath(sys.argv[1]))' "$$1"; }; \
+	checkpoint='$(CHECKPOINT)'; \
+	if [ -f "$$checkpoint/config.json" ]; then checkpoint=$$(whole "$$checkpoint"); fi; \
+	$(BIN)/amlocal job create --file pipelines/automl_comparison.yml --name $(AUTOML_JOB) --set \
+	  "inputs.data.path=$$(whole '$(DATA)')" "inputs.task=$(TASK)" "inputs.text_column=$(TEXT)" \
+	  "inputs.text_pair_column=$(TEXT_PAIR)" "inputs.label_column=$(LABEL)" "inputs.label_mapping=$(LABELS)" \
+	  "inputs.repair=$(REPAIR)" "inputs.slice_columns=$(SLICES)" "inputs.group_column=$(GROUP)" \
+	  "inputs.checkpoint=$$checkpoint" "inputs.epochs=$(EPOCHS)" "inputs.model_name=$(NAME)" \
+	  "inputs.endpoint_name=$(NAME)" "inputs.commit=$(shell git rev-parse HEAD 2>/dev/null || echo unrecorded)" $(SET)
+	@cat $(AMLOCAL_HOME)/jobs/$(AUTOML_JOB)/outputs/selection/candidates.md
 
 stop: ## Stop the local workspace and its endpoints
 	@if [ -x $(BIN)/amlocal ]; then $(BIN)/amlocal workspace stop; else echo 'Nothing is installed, nothing runs.'; fi

@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from finetune.data.manifest import DatasetManifest, read_manifest
 from finetune.files import file_sha256, folder_sha256, read_json
 from finetune.measurement import check_measured
@@ -70,7 +72,8 @@ def main(argv: Sequence[str]) -> None:
         write_registration(output, Registration(False, reasons))
         return
     verdict_sha256 = file_sha256(evaluation / VERDICT_FILE)
-    tags = {**lineage_tags(verdict, metrics, manifest, arguments.commit), VERDICT_DIGEST_TAG: verdict_sha256}
+    tags = {**lineage_tags(verdict, metrics, manifest, arguments.commit), **_origin(model)}
+    tags[VERDICT_DIGEST_TAG] = verdict_sha256
     version = _register(model, arguments.model_name, tags)
     LOGGER.info("registered %s", version)
     champion = None if tags[CHAMPION_TAG] == NO_CHAMPION else tags[CHAMPION_TAG]
@@ -98,6 +101,15 @@ def lineage_tags(
         **{f"{split}_sha256": summary.sha256 for split, summary in manifest.splits.items()},
         **{f"test_{name}": f"{value:.6f}" for name, value in figures.items()},
     }
+
+
+def _origin(model: Path) -> dict[str, str]:
+    """Return what the model itself says it started from: AutoML's did not start from prep's checkpoint."""
+    try:
+        metadata = yaml.safe_load((model / "MLmodel").read_text(encoding="utf-8"))["metadata"]
+        return {"base_checkpoint": str(metadata["base_checkpoint"])}
+    except (OSError, KeyError, TypeError, yaml.YAMLError):
+        return {}
 
 
 def _register(model: Path, name: str, tags: dict[str, str]) -> ModelVersion:

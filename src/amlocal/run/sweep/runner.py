@@ -353,8 +353,8 @@ class SweepRun:
 
     async def _timed_out(self) -> SweepOutcome:
         """Azure ML cancels a sweep whose time is up, with all its trials ("Set limits for your sweep job")."""
-        what = "AutoML" if self._step.node.automl else "sweep"
-        message = f"the {what}'s timeout of {self._sweep.limits.timeout} s passed"
+        what = "AutoML" if self._step.node.automl else "the sweep"
+        message = f"{what}'s timeout of {self._sweep.limits.timeout} s passed"
         if self._sweep.keeps_best:
             outcome = await self._outcome()
             if outcome.best is not None:
