@@ -13,6 +13,8 @@ from amlocal.reader.search import Distribution, Literal, SweepSpec
 
 SEED = 42
 """AutoML's YAML has no seed: the same node tries the same trials everywhere."""
+_REDRAWS = 100
+"""How often it is asked again, in a space of few values."""
 _POINT = "point"
 _SCORE = "score"
 
@@ -49,22 +51,28 @@ class BlendSearch:
             seed=SEED,
             cost_attr=None,  # by the clock, proposals would depend on how busy the machine is
         )
-        self._proposed: list[Mapping[str, Any]] = []
+        self._asked = 0
+        self._proposed: list[tuple[str, Mapping[str, Any]]] = []
 
     def propose(self) -> dict[str, Literal] | None:
         """See ``Sampler``."""
-        found = self._search.suggest(str(len(self._proposed)))
-        if found is None:
-            return None
-        self._proposed.append(found)
-        return {name: _plain(value) for name, value in found[_POINT].items()}
+        for _ in range(_REDRAWS):
+            self._asked += 1
+            # FLAML gives nothing for what it has tried already, and goes on when it is asked again.
+            found = self._search.suggest(str(self._asked))
+            if found is not None:
+                self._proposed.append((str(self._asked), found))
+                point = {name: _plain(value) for name, value in found[_POINT].items()}
+                return {LEARNER: point.pop(LEARNER), **point}
+        return None
 
     def tell(self, number: int, score: float | None) -> None:
         """See ``Sampler``."""
+        trial, config = self._proposed[number]
         if score is None:
-            self._search.on_trial_complete(str(number), error=True)
+            self._search.on_trial_complete(trial, error=True)
         else:
-            self._search.on_trial_complete(str(number), {_SCORE: score, "config": self._proposed[number]})
+            self._search.on_trial_complete(trial, {_SCORE: score, "config": config})
 
 
 def _domain(tune: Any, distribution: Distribution) -> Any:

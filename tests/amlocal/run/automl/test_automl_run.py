@@ -31,9 +31,9 @@ command: |
   COMMAND
 """
 SPACE = """\
-small: {start: {size: 1}, search_space: {size: {type: choice, values: [1, 2]}}}
+small: {start: {size: 1}, search_space: {size: {type: choice, values: [1, 2, 3]}}}
 middle: {start: {size: 5}, search_space: {size: {type: choice, values: [5, 6]}}}
-large: {start: {size: 9}, search_space: {size: {type: choice, values: [9, 9]}}}
+large: {start: {size: 9}, search_space: {size: {type: choice, values: [8, 9]}}}
 """
 SCORE = "echo ${{inputs.size}} >> $METRICS/$MLFLOW_RUN_ID.AUC_weighted; "
 SAVE = "ls ${{inputs.training_data}} ${{inputs.validation_data}} > ${{outputs.best_model}}/given"
@@ -89,6 +89,7 @@ def test_more_trials_run_the_new_ones_alone(machine, shell):
     machine.create(shell(SCORE + SAVE), "limits.max_trials=3")
     record = machine.create(shell(SCORE + SAVE), "limits.max_trials=5")
 
+    assert len(record.steps["automl"].trials) == 5
     reused = [trial.reused_from is not None for _, trial in sorted(record.steps["automl"].trials.items())]
     assert reused[:3] == [True] * 3
 

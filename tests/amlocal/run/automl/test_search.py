@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,7 @@ import pytest
 from amlocal.reader import automl
 from amlocal.reader.automl import read_branches
 from amlocal.reader.plan import read_plan
+from amlocal.reader.search import Branch, Distribution
 from amlocal.run.automl.search import BlendSearch
 from amlocal.run.sweep.sampling import make_sampler
 
@@ -54,3 +56,17 @@ def test_it_learns_which_learner_is_good(spec):
 
     later = [trial["learner"] for trial in found[12:]]
     assert later.count("linear_svm") > len(later) / 2
+
+
+def test_nothing_is_tried_twice_and_the_search_ends_with_the_space(spec):
+    choices = Distribution("choice", spec.place, values=("x", "y"))
+    branches = {learner: Branch({"features": choices}, {"features": "x"}) for learner in QUALITY}
+    sampler = BlendSearch(dataclasses.replace(spec, branches=branches), 1)
+
+    found = []
+    while (trial := sampler.propose()) is not None:
+        found.append(tuple(trial.values()))
+        sampler.tell(len(found) - 1, QUALITY[trial["learner"]])
+
+    assert len(found) == len(set(found))
+    assert {learner for learner, _ in found} == set(QUALITY)
