@@ -12,6 +12,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -73,7 +74,9 @@ def adapt(automl: Path, training_table: Path, manifest: DatasetManifest, folder:
     elif hasattr(classifier, "tokenizer") and hasattr(getattr(classifier, "model", None), "save_pretrained"):
         classifier.model.config.id2label = dict(enumerate(labels))
         classifier.model.config.label2id = {label: i for i, label in enumerate(labels)}
-        save_model_folder(folder, classifier.model, classifier.tokenizer, task, manifest)
+        # Its own order, which the model's metadata then name; evaluate brings probabilities into the data set's.
+        of_the_model = replace(manifest, labels=tuple(labels))
+        save_model_folder(folder, classifier.model, classifier.tokenizer, task, of_the_model)
     else:
         raise InputError(
             f"{automl}: its {type(classifier).__name__} is neither a scikit-learn pipeline in the skops format nor a "

@@ -66,10 +66,9 @@ def test_it_answers_as_our_models_do_and_as_automls_own(
     described = yaml.safe_load((tmp_path / "model" / "MLmodel").read_text())
     assert described["metadata"]["base_checkpoint"] == "AutoML: linear"
     example = json.loads((tmp_path / "model" / "example_prediction.json").read_text())
-    (answer,) = (
-        mlflow.pyfunc.load_model(str(tmp_path / "model")).predict(pd.DataFrame(example["input"])).to_dict("records")
-    )
-    assert answer == pytest.approx(example["output"][0])
+    answer = mlflow.pyfunc.load_model(str(tmp_path / "model")).predict(pd.DataFrame(example["input"]))
+    assert answer["probabilities"][0] == pytest.approx(example["output"][0]["probabilities"])
+    assert answer["label"][0] == example["output"][0]["label"]
 
 
 def test_the_folder_holds_no_pickle(
@@ -142,6 +141,9 @@ class Wrapper:
 
     def __init__(self, model: object, tokenizer: object, classes: np.ndarray) -> None:
         self.model, self.tokenizer, self.classes_ = model, tokenizer, classes
+
+    def predict(self, texts: pd.DataFrame) -> list[str]:
+        return [self.classes_[i] for i in self.predict_proba(texts).argmax(axis=1)]
 
     def predict_proba(self, texts: pd.DataFrame) -> np.ndarray:
         import torch
