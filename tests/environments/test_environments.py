@@ -9,7 +9,10 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 CONDA_FILES = sorted([*ROOT.glob("environments/*/conda.yml"), *ROOT.glob("endpoints/*/conda.yml")])
-STAGES = ("prep", "train", "evaluate", "register", "deploy", "compare", "compress")
+STAGES = (
+    *("prep", "train", "adapt_automl", "compress", "evaluate", "choose", "register", "deploy"),
+    "compare",
+)
 DISTRIBUTION = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
