@@ -117,7 +117,7 @@ def main() -> None:
                 batch = BATCH[name, model]
                 bench = Bench(dataset, manifest, checkpoint, batch, arguments.steps)
                 costs = measure(bench, [RECIPE, *arguments.variants], arguments.repeats)
-                print(table(f"{name}, {model}, batch {batch}", costs), flush=True)
+                print(table(f"{name}, {model}, batch {batch}: {padding_of(bench)}", costs), flush=True)
                 problems += [f"{name}, {model}: {each}" for each in failures(TARGETS.get((name, model), {}), costs)]
     if problems:
         sys.exit("error: " + "; ".join(problems))
@@ -242,6 +242,15 @@ def recipe_cost(bench: Bench, switches: Mapping[str, Any], first: bool) -> float
         stepper.take(batch, step, 1e-5)
     seconds = time.process_time() - began
     return seconds / computed(batches, rows.lengths) * computed(epoch, rows.lengths) / len(order)
+
+
+def padding_of(bench: Bench) -> str:
+    """Say how long rows are, and how much padding grouping by length leaves: what padding-free batches could save."""
+    lengths = TokenRows(bench.dataset / "train.arrow").lengths
+    order = epoch_order(lengths, bench.batch, True, 1, 0)
+    epoch = [order[at : at + bench.batch] for at in range(0, len(order), bench.batch)]
+    share = 1 - lengths.sum() / computed(epoch, lengths)
+    return f"{lengths.mean():.0f} tokens a row of at most {bench.manifest.max_length}; {share:.1%} padding when grouped"
 
 
 def computed(batches: Sequence[np.ndarray], lengths: np.ndarray) -> int:

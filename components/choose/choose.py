@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from finetune.files import folder_sha256, read_json, write_json, write_text
-from finetune.metrics.known import KNOWN_METRICS, LESS_IS_BETTER
+from finetune.evidence import model_sha256
+from finetune.files import read_json, write_json, write_text
 from finetune.policy import GatePolicy, read_policy
 from finetune.report.candidates import render_candidates
 from finetune.selection import Candidate, describe, select
 from finetune.stage import parse_arguments, run_stage
+from finetune.tasks import task_named
 from finetune.verdict import METRICS_FILE, verify_verdict
 
 LOGGER = logging.getLogger(__name__)
@@ -51,7 +52,8 @@ def main(argv: Sequence[str]) -> None:
     """Run choose."""
     arguments = parse_arguments(ChooseArguments, argv, __doc__)
     policy_path = Path(arguments.gate_policy)
-    policy = read_policy(policy_path, KNOWN_METRICS, LESS_IS_BETTER)
+    first_metrics = read_json(Path(arguments.first_evaluation) / METRICS_FILE, "the metrics that evaluate writes")
+    policy = read_policy(policy_path, task_named(str(first_metrics.get("task"))))
     now = datetime.now(UTC)
     models = {arguments.first_name: Path(arguments.first_model), arguments.second_name: Path(arguments.second_model)}
     evaluations = dict(zip(models, map(Path, (arguments.first_evaluation, arguments.second_evaluation)), strict=True))
@@ -71,7 +73,7 @@ def _candidate(
     name: str, model: Path, evaluation: Path, policy: GatePolicy, policy_path: Path, now: datetime
 ) -> Candidate:
     """Read an evaluation, and let the gate decide it again."""
-    digest = folder_sha256(model)
+    digest = model_sha256(model)
     metrics = read_json(evaluation / METRICS_FILE, "the metrics that evaluate writes")
     test_sha256 = metrics.get("test_rows", {}).get("sha256", "")
     return Candidate(name, digest, verify_verdict(evaluation, digest, test_sha256, policy, policy_path, now), metrics)

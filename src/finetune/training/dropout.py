@@ -76,6 +76,15 @@ def use_threshold_dropout(model: nn.Module) -> int:
     Returns:
         How many modules were replaced.
     """
+    replaced = replace_dropout_modules(model)
+    if getattr(model.config, "_attn_implementation", None) == "sdpa":
+        _register_attention()
+        model.set_attn_implementation(ATTENTION)
+    return replaced
+
+
+def replace_dropout_modules(model: nn.Module) -> int:
+    """Replace every `torch.nn.Dropout`; return how many there were."""
     found = [
         (parent, name, child)
         for parent in model.modules()
@@ -84,9 +93,6 @@ def use_threshold_dropout(model: nn.Module) -> int:
     ]
     for parent, name, child in found:
         setattr(parent, name, ThresholdDropout(child.p))
-    if getattr(model.config, "_attn_implementation", None) == "sdpa":
-        _register_attention()
-        model.set_attn_implementation(ATTENTION)
     return len(found)
 
 

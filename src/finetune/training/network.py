@@ -16,7 +16,7 @@ from finetune.errors import InputError
 from finetune.tasks import Task
 from finetune.training.arguments import ALWAYS, TrainArguments
 from finetune.training.choices import Choice, Choices
-from finetune.training.dropout import use_threshold_dropout
+from finetune.training.dropout import replace_dropout_modules, use_threshold_dropout
 from finetune.training.last_layer import use_all_tokens, use_first_token_only, why_all_tokens
 from finetune.training.precision import AUTO
 from finetune.training.problems import head_of
@@ -145,6 +145,9 @@ def set_up(
         done["frozen"] = Choice(f"{frozen} of {model.num_parameters()} weights", "as requested")
     if arguments.lora_rank is not None:
         model = with_adapters(model, arguments.lora_rank, arguments)
+        if choices.dropout.value == "threshold":
+            # Each adapter brings a dropout of its own.
+            replace_dropout_modules(model)
         trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
         done["lora"] = Choice(f"rank {arguments.lora_rank}, {trained} weights trained", "as requested")
     return model, done

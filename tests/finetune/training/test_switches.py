@@ -374,6 +374,15 @@ def test_adapters_learn_alone_and_are_merged_when_saved(
     assert not any("embeddings" in name for name in changed)
 
 
+@pytest.mark.parametrize("kind", ["native", "threshold"])
+def test_the_adapters_own_dropout_is_of_the_kind_asked_for(model: Callable[..., Any], kind: str) -> None:
+    given = arguments(lora_rank=4, lora_dropout=0.3, dropout=kind)
+    network, _ = set_up(model(), given, choose(given, CPU))
+    kinds = {type(each) for name, each in network.named_modules() if name.endswith("lora_dropout.default")}
+    assert kinds == {torch.nn.Dropout if kind == "native" else ThresholdDropout}
+    assert all(each.p == 0.3 for name, each in network.named_modules() if name.endswith("lora_dropout.default"))
+
+
 def test_every_row_falls_on_one_process_and_every_process_has_its_turns() -> None:
     batch = np.arange(100, 121)
     for processes in (1, 2, 3):
