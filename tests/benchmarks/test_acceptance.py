@@ -29,6 +29,7 @@ def outcome(acceptance, accuracy: float | None):
             "metrics": {"challenger": figures, "baseline": {"accuracy": 0.665}},
             "labels": [{"label": "equivalent", "f1": 0.86}],
         },
+        {"accuracy": 0.7, "f1_macro": 0.6},
         {"arguments": {"learning_rate": 1e-4, "num_train_epochs": 3.0, "per_device_train_batch_size": 16}},
         [{"status": "Completed"}, {"status": "Canceled"}],
     )
