@@ -1,7 +1,7 @@
 """Run pipelines/finetune.yml on real data, print what docs/results.md quotes, and fail where a figure is too low.
 
-Each data set goes through all five stages, with a sweep of as many trials as are asked for. Beside the test figures stands
-what a model without a network reaches on the same rows: see baselines.py.
+Each data set goes through all five stages, with a sweep of as many trials as are asked for. Beside the test figures
+stands what a model without a network reaches on the same rows: see baselines.py.
 
 Example:
     python benchmarks/acceptance.py --data ../shared/data --datasets mrpc emotion --trials 4
