@@ -29,15 +29,28 @@ LABELS ?= as-is
 REPAIR ?= none
 SLICES ?= none
 GROUP ?= none
+# What it takes to be promoted, by the kind of labels that the task has.
+GATES := endpoints/text-classifier/gate
+GATE ?= $(GATES)$(if $(filter multi-label-%,$(TASK)),-multi-label)$(if $(filter %-regression stsb,$(TASK)),-regression)$(if \
+  $(filter token-%,$(TASK)),-tokens)$(if $(filter question-%,$(TASK)),-answers).yml
 CHECKPOINT ?= sentence-transformers/all-MiniLM-L6-v2
 EPOCHS ?= 3
 # Model and endpoint are named after the data unless you name them: 3 to 32 letters, digits and hyphens.
 NAME ?= $(shell basename '$(SOURCE)' | sed -E 's/[.](csv|tsv|jsonl|parquet)([.]gz)?$$//; s/[^A-Za-z0-9]+/-/g; s/^-+//' \
   | sed -E '/^[A-Za-z].{2}/!s/^/data-/; s/^(.{32}).*/\1/; s/-+$$//')
+PIPELINE ?= pipelines/finetune.yml
 # More overrides of the pipeline file, such as SET="jobs.sweep.limits.max_total_trials=8".
 SET ?=
 # Where amlocal keeps jobs, models and endpoints.
 export AMLOCAL_HOME ?= .amlocal
+# What the pipelines take of these: paths are made whole, as the job's file lies elsewhere.
+WHOLE_PATHS = whole() { $(BIN)/python -c 'import os, sys; print(os.path.abspath(sys.argv[1]))' "$$1"; }; \
+	checkpoint='$(CHECKPOINT)'; \
+	if [ -f "$$checkpoint/config.json" ]; then checkpoint=$$(whole "$$checkpoint"); fi
+FOLDER_OF_DATA = $(if $(filter benchmark,$(HUB)),$(SAMPLE),$(SOURCE))
+COLUMNS = "inputs.task=$(TASK)" "inputs.text_column=$(TEXT)" "inputs.text_pair_column=$(TEXT_PAIR)" \
+	  "inputs.label_column=$(LABEL)" "inputs.label_mapping=$(LABELS)"
+CUTS = "inputs.repair=$(REPAIR)" "inputs.slice_columns=$(SLICES)" "inputs.group_column=$(GROUP)"
 JOB := finetune-$(shell date -u +%Y%m%d-%H%M%S)
 # What make skus writes, and make compare-skus runs: docs/skus.md.
 SKUS ?= pipelines/skus/local.yml
@@ -45,16 +58,18 @@ SKUS_PIPELINE ?= pipelines/compare_skus.yml
 MAX_STEPS ?= 50
 PRICES ?=
 MAX_MINUTES ?=
+AUTOML_JOB := automl-$(shell date -u +%Y%m%d-%H%M%S)
 COMPARISON := compare-skus-$(shell date -u +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run skus compare-skus stop test acceptance bench-engine bench-train bench-quality bench-sweep bench-router soak chaos data-checks public-jobs mutants lint format validate sample clean
+.PHONY: help setup run run-compressed automl skus compare-skus stop test acceptance bench-engine bench-train bench-quality bench-sweep bench-router bench-serve \
+  soak chaos data-checks public-jobs mutants lint format validate sample clean
 
 help: ## Show this help
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
-	  | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
+	  | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
 	@echo
-	@echo '  make run takes DATA= TASK= TEXT= TEXT_PAIR= LABEL= LABELS= REPAIR= SLICES= GROUP= CHECKPOINT= EPOCHS= NAME= SET=; see the README.'
+	@echo '  make run takes DATA= TASK= TEXT= TEXT_PAIR= LABEL= LABELS= REPAIR= SLICES= GROUP= CHECKPOINT= EPOCHS= GATE= NAME= SET=; see the README.'
 
 setup: $(VENV)/.installed ## Create .venv and install the pinned dependencies
 
@@ -66,37 +81,40 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PIP) --editable '.[dev]'
 	@touch $@
 
+run-compressed: PIPELINE = pipelines/finetune_compressed.yml
+run-compressed: run ## The same with the model compressed before it is evaluated
+
 run: setup ## Run pipelines/finetune.yml here: data to live endpoint
 	@printf '%s' '$(NAME)' | grep -Eqx '[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]' || { echo \
 	  "error: NAME='$(NAME)': expected 3 to 32 letters, digits and hyphens, beginning with a letter, to name model and endpoint"; exit 1; }
-	@whole() { $(BIN)/python -c 'import os, sys; print(os.path.abspath(sys.argv[1]))' "$$1"; }; \
-	checkpoint='$(CHECKPOINT)'; \
-	if [ -f "$$checkpoint/config.json" ]; then checkpoint=$$(whole "$$checkpoint"); fi; \
-	$(BIN)/amlocal job create --file pipelines/finetune.yml --name $(JOB) --set \
-	  "inputs.data.path=$$(whole '$(if $(filter benchmark,$(HUB)),$(SAMPLE),$(SOURCE))')" "inputs.hub_dataset=$(HUB)" \
-	  "inputs.task=$(TASK)" "inputs.text_column=$(TEXT)" \
-	  "inputs.text_pair_column=$(TEXT_PAIR)" "inputs.label_column=$(LABEL)" "inputs.label_mapping=$(LABELS)" \
-	  "inputs.repair=$(REPAIR)" "inputs.slice_columns=$(SLICES)" "inputs.group_column=$(GROUP)" \
-	  "inputs.checkpoint=$$checkpoint" "inputs.epochs=$(EPOCHS)" "inputs.model_name=$(NAME)" \
-	  "inputs.endpoint_name=$(NAME)" "inputs.commit=$(shell git rev-parse HEAD 2>/dev/null || echo unrecorded)" $(SET)
+	@$(WHOLE_PATHS); \
+	$(BIN)/amlocal job create --file $(PIPELINE) --name $(JOB) --set \
+	  "inputs.data.path=$$(whole '$(FOLDER_OF_DATA)')" "inputs.hub_dataset=$(HUB)" $(COLUMNS) $(CUTS) \
+	  "inputs.checkpoint=$$checkpoint" "inputs.gate_policy.path=$$(whole '$(GATE)')" "inputs.epochs=$(EPOCHS)" \
+	  "inputs.model_name=$(NAME)" "inputs.endpoint_name=$(NAME)" "inputs.commit=$(shell git rev-parse HEAD 2>/dev/null || echo unrecorded)" $(SET)
 	@$(BIN)/amlocal exec -- $(BIN)/python -m finetune.summary --outputs $(AMLOCAL_HOME)/jobs/$(JOB)/outputs \
 	  --key_command '$(BIN)/amlocal online-endpoint get-credentials --name $(NAME)'
 	@echo
 	@echo 'The endpoint stays up until: make stop'
 
+automl: setup ## Run pipelines/automl_comparison.yml here: AutoML's model against the sweep's
+	@$(WHOLE_PATHS); \
+	$(BIN)/amlocal job create --file pipelines/automl_comparison.yml --name $(AUTOML_JOB) --set \
+	  "inputs.data.path=$$(whole '$(FOLDER_OF_DATA)')" $(COLUMNS) \
+	  $(CUTS) "inputs.checkpoint=$$checkpoint" "inputs.epochs=$(EPOCHS)" "inputs.model_name=$(NAME)" \
+	  "inputs.endpoint_name=$(NAME)" "inputs.commit=$(shell git rev-parse HEAD 2>/dev/null || echo unrecorded)" $(SET)
+	@cat $(AMLOCAL_HOME)/jobs/$(AUTOML_JOB)/outputs/selection/candidates.md
+
 skus: setup ## Write the pipeline that compares the computes listed in SKUS
 	$(BIN)/python -m finetune.skus.pipeline --list '$(SKUS)' --pipeline '$(SKUS_PIPELINE)'
 
 compare-skus: setup ## Train on each compute of the list, one at a time, and compare
-	@whole() { $(BIN)/python -c 'import os, sys; print(os.path.abspath(sys.argv[1]))' "$$1"; }; \
-	checkpoint='$(CHECKPOINT)'; \
-	if [ -f "$$checkpoint/config.json" ]; then checkpoint=$$(whole "$$checkpoint"); fi; \
+	@$(WHOLE_PATHS); \
 	if [ -n '$(PRICES)' ]; then \
 	  set -- jobs.compare.inputs.prices.type=uri_file "jobs.compare.inputs.prices.path=$$(whole '$(PRICES)')"; fi; \
 	if [ -n '$(MAX_MINUTES)' ]; then set -- "$$@" 'jobs.compare.inputs.max_minutes=$(MAX_MINUTES)'; fi; \
 	$(BIN)/amlocal job create --file '$(SKUS_PIPELINE)' --name $(COMPARISON) --concurrent-steps 1 --set \
-	  "inputs.data.path=$$(whole '$(DATA)')" "inputs.task=$(TASK)" "inputs.text_column=$(TEXT)" \
-	  "inputs.text_pair_column=$(TEXT_PAIR)" "inputs.label_column=$(LABEL)" "inputs.label_mapping=$(LABELS)" \
+	  "inputs.data.path=$$(whole '$(FOLDER_OF_DATA)')" $(COLUMNS) \
 	  "inputs.checkpoint=$$checkpoint" "inputs.max_steps=$(MAX_STEPS)" "$$@" $(SET)
 	@cat $(AMLOCAL_HOME)/jobs/$(COMPARISON)/outputs/comparison/comparison.md
 	@echo 'Page: $(AMLOCAL_HOME)/jobs/$(COMPARISON)/outputs/comparison/comparison.html'
@@ -120,6 +138,10 @@ public-jobs: setup ## Read all job files in FOLDER; hold each against azure-ai-m
 KFP ?= build/kfp
 bench-engine: setup ## Measure amlocal's own cost, beside Kubeflow Pipelines' local runner
 	$(BIN)/python benchmarks/engine.py --kfp-environment $(KFP)
+
+BENCH_SERVE ?= build/bench-serve
+bench-serve: setup ## Measure serving against the seed recipe on MRPC of REAL_DATA
+	$(BIN)/python benchmarks/serve.py --data $(REAL_DATA)/mrpc --folder $(BENCH_SERVE)
 
 bench-router: setup ## Measure what the endpoints' router adds to a request
 	$(BIN)/python benchmarks/router.py

@@ -22,7 +22,7 @@ from typing import Any, TextIO
 
 import httpx
 
-TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS = 60.0
 TEXTS = ("where is my parcel", "I was charged twice", "nothing has arrived", "who charged my card")
 
 

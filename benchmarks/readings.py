@@ -35,7 +35,7 @@ from amlocal.reader.search import SweepSpec
 Reading = dict[str, Any]
 
 _COUNTS = ("process_count_per_instance", "worker_count", "parameter_server_count")
-_KINDS = ("command", "pipeline", "sweep")
+_KINDS = ("automl", "command", "pipeline", "sweep")
 _MINI_BATCHES = ("mini_batch_error_threshold", "error_threshold", "max_concurrency_per_instance", "mini_batch_size")
 _BOUNDS = {"min_value": "minimum", "max_value": "maximum"}
 _ELSEWHERE = "not on this machine"
@@ -51,6 +51,8 @@ def ours(job: Job) -> Reading:
         return {"kind": job.kind}
     if job.kind != "pipeline":
         (node,) = job.graph.nodes.values()
+        if isinstance(node, CommandNode) and node.automl:
+            return {"kind": job.kind, "automl": _automl(node)}
         reading: Reading = {"kind": job.kind, "inputs": _given(node.inputs), "outputs": sorted(job.graph.outputs)}
         if isinstance(node, CommandNode):
             reading["command"] = _command(node.component)
@@ -94,6 +96,8 @@ def _nodes(graph: Graph) -> dict[str, Reading]:
 def _node(node: CommandNode | PipelineNode | UnresolvedNode) -> Reading:
     if isinstance(node, UnresolvedNode):
         return {"component": _ELSEWHERE}
+    if isinstance(node, CommandNode) and node.automl:
+        return {"automl": _automl(node)}
     component = node.component
     reading: Reading = {
         "inputs": {name: value for name, value in _given(node.inputs).items() if name in component.inputs},
@@ -107,6 +111,16 @@ def _node(node: CommandNode | PipelineNode | UnresolvedNode) -> Reading:
     if node.component.parallel is not None:
         return {**reading, "parallel": _parallel(node.component, node.component.parallel)}
     return {**reading, "command": _command(node.component), "sweep": _sweep(node.sweep)}
+
+
+def _automl(node: CommandNode) -> Reading:
+    limits = node.sweep.limits if node.sweep else None
+    return {
+        "inputs": _given(node.inputs),
+        "outputs": {name: output.target.text for name, output in node.outputs.items() if output.target},
+        "limits": limits and (limits.max_total_trials, limits.max_concurrent_trials, limits.timeout),
+        "trial timeout": limits and limits.trial_timeout,
+    }
 
 
 def _spec(spec: InputSpec) -> Reading:
@@ -217,6 +231,8 @@ def azures(job: Any, base: Path) -> Reading:
     """
     if job.type not in _KINDS:
         return {"kind": job.type}
+    if job.type == "automl":
+        return {"kind": job.type, "automl": _azure_automl(job, base)}
     if job.type != "pipeline":
         component = job.trial if job.type == "sweep" else job
         return {
@@ -266,6 +282,8 @@ def _azure_nodes(nodes: Any, base: Path) -> dict[str, Reading]:
 
 
 def _azure_node(node: Any, base: Path) -> Reading:
+    if node.type == "automl":
+        return {"automl": _azure_automl(node, base)}
     component = node.trial if node.type == "sweep" else node.component
     if isinstance(component, str):
         return {"component": _ELSEWHERE}
@@ -292,6 +310,30 @@ def _azure_node(node: Any, base: Path) -> Reading:
         "command": _azure_command(component, own, variables),
         "sweep": _azure_sweep(node) if node.type == "sweep" else None,
     }
+
+
+def _azure_automl(job: Any, base: Path) -> Reading:
+    """Read an AutoML node or job of texts; the service's defaults are those of its documentation."""
+    given = {name: getattr(job, name) for name in ("training_data", "validation_data", "target_column_name")}
+    metric = getattr(job.primary_metric, "value", job.primary_metric)
+    outputs = {name: getattr(value, "_data", value) for name, value in (job.outputs or {}).items()}
+    limits = job.limits
+    stated = {name: getattr(limits, name, None) for name in ("max_trials", "max_concurrent_trials", "timeout_minutes")}
+    of_a_trial = getattr(limits, "trial_timeout_minutes", None)
+    trials, concurrent = stated["max_trials"] or 1, stated["max_concurrent_trials"] or 1
+    paths = {name: getattr(value, "path", value) for name, value in outputs.items()}
+    return {
+        "inputs": {**_azure_given(given, base), "primary_metric": _metric(metric)},
+        "outputs": {name: path for name, path in paths.items() if isinstance(path, str) and path.startswith("${{")},
+        "limits": (trials, min(concurrent, trials), (stated["timeout_minutes"] or 7 * 24 * 60) * 60),
+        "trial timeout": of_a_trial and of_a_trial * 60,
+    }
+
+
+def _metric(name: str) -> str:
+    from azure.ai.ml._utils.utils import camel_to_snake
+
+    return camel_to_snake(name)
 
 
 def _azure_type(stated: str) -> str:

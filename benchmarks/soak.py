@@ -217,7 +217,10 @@ def load(client: MLClient, rate: float, path: Path) -> Iterator[None]:
     uri = client.online_endpoints.get(ENDPOINT).scoring_uri
     key = client.online_endpoints.get_keys(ENDPOINT).primary_key
     command = [sys.executable, Path(__file__).with_name("load.py"), "--uri", uri, "--rate", str(rate)]
-    process = subprocess.Popen([*command, "--answers", path], env=os.environ | {"ENDPOINT_KEY": key})
+    # A session of its own, with which Linux shares the processor out: rollouts are not to starve the load.
+    process = subprocess.Popen(
+        [*command, "--answers", path], env=os.environ | {"ENDPOINT_KEY": key}, start_new_session=True
+    )
     try:
         yield
         end(process)

@@ -28,7 +28,7 @@ def run(data):
     if model["behaviour"] == "dies" and answered > 6:
         os.killpg(os.getpgrp(), signal.SIGKILL)
     if model["behaviour"] == "slow":
-        time.sleep(2)
+        time.sleep(2.5)
     now = time.monotonic()
     recent.append(now)
     while recent[0] < now - 1:

@@ -1,7 +1,8 @@
 r"""Evaluate: measure the challenger on the untouched test split, beside the champion, and let the gate decide.
 
 The champion is the model that serves at the endpoint now; it is downloaded and measured again on the same rows.
-Without --endpoint_name nothing is compared, and the policy's `without_champion` decides.
+--reference_model puts another model in its place, to compare two candidates. Without either nothing is compared, and
+the policy's `without_champion` decides.
 
 Example:
     python components/evaluate/evaluate.py --dataset build/dataset --model build/model \
@@ -21,7 +22,7 @@ from azure.core.exceptions import AzureError
 from mlflow.entities import Run
 
 from finetune.answers.test_rows import choose_test_rows, predictions_frame, read_test_rows
-from finetune.data.manifest import read_manifest
+from finetune.data.manifest import DatasetManifest, read_manifest
 from finetune.environment import environment_sha256
 from finetune.errors import InputError
 from finetune.evaluation import Predictions, check_trained_on, predict
@@ -43,6 +44,8 @@ from finetune.workspace import ModelVersion, check_endpoint_name, connect, downl
 LOGGER = logging.getLogger(__name__)
 
 UNRECORDED = "unrecorded"
+REFERENCE = "reference"
+"""Name of a model in the champion's place."""
 Asked = tuple[ModelFacts, Predictions]
 
 
@@ -57,6 +60,12 @@ class EvaluateArguments:
     endpoint_name: str | None = field(
         default=None, metadata={"help": "endpoint whose serving model is the champion; default: no champion"}
     )
+    reference_model: str | None = field(
+        default=None,
+        metadata={
+            "help": "MLflow model folder in the champion's place, of the same data set; not with --endpoint_name"
+        },
+    )
     commit: str = field(default=UNRECORDED, metadata={"help": "commit of the code, for the report"})
     prices: str | None = field(
         default=None, metadata={"help": "table of prices by machine, for the report's costs; default: no costs"}
@@ -70,6 +79,8 @@ def main(argv: Sequence[str]) -> None:
     policy_path = Path(arguments.gate_policy)
     if arguments.endpoint_name is not None:
         check_endpoint_name(arguments.endpoint_name)
+    if arguments.endpoint_name is not None and arguments.reference_model is not None:
+        raise InputError("--endpoint_name and --reference_model: there is one champion; expected at most one of them")
     manifest = read_manifest(dataset)
     policy = read_policy(policy_path, task_named(manifest.task))
     prices = None if arguments.prices is None else read_prices(Path(arguments.prices))
@@ -83,7 +94,10 @@ def main(argv: Sequence[str]) -> None:
 
     challenger, answers = ask(model)
     answered = predictions_frame(frame, {CHALLENGER: answers.columns})
-    champion = _ask_champion(arguments.endpoint_name, ask)
+    if arguments.reference_model is None:
+        champion = _ask_champion(arguments.endpoint_name, ask)
+    else:
+        champion = _ask_reference(Path(arguments.reference_model), manifest, ask)
     serving: tuple[ModelVersion, ModelFacts | UnusableChampion] | NoChampion
     if isinstance(champion, NoChampion):
         serving = champion
@@ -140,6 +154,17 @@ def _ask_champion(
             return version, ask(download_model(client, version, Path(temporary)))
         except (InputError, AzureError) as error:
             return version, UnusableChampion(str(version), str(error))
+
+
+def _ask_reference(folder: Path, manifest: DatasetManifest, ask: Callable[[Path], Asked]) -> tuple[ModelVersion, Asked]:
+    """Ask the model that stands in the champion's place; it is no registered one, so its digest is its version.
+
+    Raises:
+        InputError: it cannot be measured, or was trained on other rows: unlike what serves, it was chosen for this.
+    """
+    check_trained_on(folder, manifest)
+    facts, predictions = ask(folder)
+    return ModelVersion(REFERENCE, facts.sha256[:12]), (facts, predictions)
 
 
 def _lineage(arguments: EvaluateArguments, run: Run | None, training: Mapping[str, Any] | None) -> dict[str, str]:

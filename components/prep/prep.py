@@ -28,6 +28,12 @@ class PrepArguments:
     """The command line of prep."""
 
     dataset: str = field(metadata={"help": "output folder: tokenised splits, test texts and dataset.json"})
+    train_table: str | None = field(
+        default=None, metadata={"help": "output folder: the train split's texts and labels as an MLTable"}
+    )
+    validation_table: str | None = field(
+        default=None, metadata={"help": "output folder: the validation split's, likewise"}
+    )
     data: str | None = field(
         default=None,
         metadata={
@@ -140,7 +146,9 @@ def main(argv: Sequence[str]) -> None:
         slice_columns=parse_columns(arguments.slice_columns),
         group_column=None if arguments.group_column == NO_COLUMN else arguments.group_column,
     )
-    prepare(request, Path(arguments.dataset))
+    tables = {"train": arguments.train_table, "validation": arguments.validation_table}
+    asked = {split: Path(folder) for split, folder in tables.items() if folder is not None}
+    prepare(request, Path(arguments.dataset), asked)
 
 
 def parse_columns(text: str) -> tuple[str, ...]:

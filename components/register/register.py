@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from finetune.data.manifest import DatasetManifest, read_manifest
 from finetune.evidence import add_evidence, champion_of
 from finetune.files import file_sha256, folder_sha256, read_json
@@ -76,6 +78,7 @@ def main(argv: Sequence[str]) -> None:
     training, _ = read_training_record(model)
     tags = {
         **lineage_tags(verdict, metrics, manifest, arguments.commit),
+        **_origin(model),
         VERDICT_DIGEST_TAG: verdict_sha256,
         "environment_sha256": str((training or {}).get("environment_sha256", NOT_RECORDED)),
     }
@@ -109,6 +112,15 @@ def lineage_tags(
         **{f"{split}_sha256": summary.sha256 for split, summary in manifest.splits.items()},
         **{f"test_{name}": f"{value:.6f}" for name, value in figures.items()},
     }
+
+
+def _origin(model: Path) -> dict[str, str]:
+    """Return what the model itself says it started from: AutoML's did not start from prep's checkpoint."""
+    try:
+        metadata = yaml.safe_load((model / "MLmodel").read_text(encoding="utf-8"))["metadata"]
+        return {"base_checkpoint": str(metadata["base_checkpoint"])}
+    except (OSError, KeyError, TypeError, yaml.YAMLError):
+        return {}
 
 
 def _register(model: Path, name: str, tags: dict[str, str]) -> ModelVersion:

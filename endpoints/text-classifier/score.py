@@ -22,6 +22,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pandas as pd
+import torch
 from azureml_inference_server_http.api.aml_response import AMLResponse
 
 MAX_ROWS = 1000
@@ -36,13 +37,24 @@ class RequestError(Exception):
 
 
 def init():
-    """Load the registered model; the server calls it once per worker."""
+    """Load the registered model and let it answer its own example; the server calls it once per worker."""
     global model
+    torch.set_num_threads(threads(os.environ))
     root = Path(os.environ["AZUREML_MODEL_DIR"])
     found = sorted(root.rglob("MLmodel"))
     if len(found) != 1:
         raise RuntimeError(f"{root} holds {len(found)} files named MLmodel; expected 1")
     model = mlflow.pyfunc.load_model(str(found[0].parent))
+    # What is loaded or compiled late is so before the first caller waits for it.
+    example = found[0].parent / "example_prediction.json"
+    model.predict(pd.DataFrame(json.loads(example.read_text(encoding="utf-8"))["input"]))
+
+
+def threads(environment):
+    """Return how many threads a worker computes with: its share of the cores, unless the deployment says otherwise."""
+    if environment.get("OMP_NUM_THREADS") and not environment.get("WORKER_COUNT"):
+        return int(environment["OMP_NUM_THREADS"])
+    return max(1, len(os.sched_getaffinity(0)) // int(environment.get("WORKER_COUNT") or 1))
 
 
 def run(raw_data):

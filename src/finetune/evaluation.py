@@ -16,7 +16,7 @@ from finetune.data.manifest import DatasetManifest
 from finetune.errors import InputError
 from finetune.tasks import Problem, task_named
 
-_FAILURES_OF_MODEL_CODE = (
+FAILURES_OF_MODEL_CODE = (
     *(OSError, EOFError, ImportError, SyntaxError, ValueError, TypeError, AttributeError, LookupError),
     *(RuntimeError, ArithmeticError, AssertionError, pickle.UnpicklingError, yaml.YAMLError),
 )
@@ -69,7 +69,7 @@ def predict(folder: Path, frame: pd.DataFrame, manifest: DatasetManifest) -> Pre
 
     try:
         model = mlflow.pyfunc.load_model(str(folder))
-    except (mlflow.MlflowException, SafetensorError, *_FAILURES_OF_MODEL_CODE) as error:
+    except (mlflow.MlflowException, SafetensorError, *FAILURES_OF_MODEL_CODE) as error:
         raise InputError(f"{folder}: does not load as an MLflow model: {error}") from error
     labels = _check_asked(folder, model, manifest)
     kind = kind_of(manifest)
@@ -81,7 +81,7 @@ def predict(folder: Path, frame: pd.DataFrame, manifest: DatasetManifest) -> Pre
         latency = _latency_p95_ms(model, texts)
     except InputError as error:
         raise InputError(f"{folder}: {error}") from None
-    except (mlflow.MlflowException, *_FAILURES_OF_MODEL_CODE) as error:
+    except (mlflow.MlflowException, *FAILURES_OF_MODEL_CODE) as error:
         raise InputError(f"{folder}: does not answer the test rows: {error!r}") from error
     return Predictions(columns, latency)
 

@@ -10,7 +10,7 @@ from finetune.errors import InputError
 from finetune.files import file_sha256, folder_megabytes, folder_sha256, read_json
 from finetune.policy import read_policy
 from finetune.registration import CHAMPION_TAG, NO_CHAMPION, VALID_UNTIL_TAG, VERDICT_DIGEST_TAG
-from finetune.tasks import task_named
+from finetune.tasks import TASKS
 from finetune.verdict import METRICS_FILE, VERDICT_FILE, verify_kept_verdict
 from finetune.workspace import ModelVersion
 
@@ -69,7 +69,11 @@ def verify_evidence(model: ModelVersion, folder: Path, tags: Mapping[str, str], 
         said = tags.get(VERDICT_DIGEST_TAG)
         raise InputError(f"{model}: its {VERDICT_FILE} has the digest {found}; its tag {VERDICT_DIGEST_TAG} is {said}")
     metrics = read_json(evidence / METRICS_FILE, "the metrics that evaluate writes")
-    policy = read_policy(evidence / POLICY_FILE, task_named(str(metrics.get("task"))))
+    if (task := TASKS.get(str(metrics.get("task")))) is None:
+        raise InputError(
+            f"{model}: its {METRICS_FILE} is about the task {metrics.get('task')!r}, which is not known here"
+        )
+    policy = read_policy(evidence / POLICY_FILE, task)
     verdict = verify_kept_verdict(evidence, model_sha256(folder), policy, evidence / POLICY_FILE, now)
     if verdict["promoted"] is not True:
         raise InputError(f"{model}: its verdict does not promote it: {'; '.join(verdict['reasons'])}")

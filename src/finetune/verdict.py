@@ -16,7 +16,7 @@ from finetune.gate import Champion, Difference, Evidence, NoChampion, TestRows, 
 from finetune.metrics.known import slice_metric
 from finetune.policy import GatePolicy
 from finetune.report import REPORT_BRIEF, REPORT_PAGE
-from finetune.tasks import task_named
+from finetune.tasks import TASKS
 from finetune.workspace import ModelVersion
 
 METRICS_FILE = "metrics.json"
@@ -222,7 +222,7 @@ def _decide(path: Path, metrics: Mapping[str, Any], policy: GatePolicy) -> Verdi
         measured = metrics["metrics"]
         challenger = Evidence(metrics["model_sha256"], rows.sha256, dict(measured[CHALLENGER]), CHALLENGER)
         champion = _read_champion(path, metrics, rows)
-        task = task_named(metrics["task"])
+        task = TASKS[metrics["task"]]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: {error!r}; expected the metrics that evaluate writes") from None
     return decide(challenger, champion, rows, policy, slice_metric(task))

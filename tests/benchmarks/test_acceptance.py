@@ -29,6 +29,7 @@ def outcome(acceptance, accuracy: float | None):
             "metrics": {"challenger": figures, "baseline": {"accuracy": 0.665}},
             "labels": [{"label": "equivalent", "f1": 0.86}],
         },
+        {"accuracy": 0.7, "f1_macro": 0.6},
         {"arguments": {"learning_rate": 1e-4, "num_train_epochs": 3.0, "per_device_train_batch_size": 16}},
         [{"status": "Completed"}, {"status": "Canceled"}],
     )
@@ -49,7 +50,8 @@ def test_the_positive_labels_own_f1_counts(acceptance) -> None:
 
 def test_a_row_quotes_what_was_measured(acceptance) -> None:
     assert acceptance.row(outcome(acceptance, 0.8)) == (
-        "| mrpc | 1725 | 2 (1 to the end) | 0.0001, 3, 16 | 0.800 | 0.800 (equivalent: 0.860) | 0.900 | 0.665 "
+        "| mrpc | 1725 | 2 (1 to the end) | 0.0001, 3, 16 "
+        "| accuracy 0.800, f1_macro 0.800, auc_weighted 0.900, F1 of equivalent 0.860 | accuracy 0.700, f1_macro 0.600 "
         "| 60 | 100 |"
     )
 

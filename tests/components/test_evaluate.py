@@ -45,6 +45,7 @@ def run(message_dataset: Path, trained_model: Path, tmp_path: Path, monkeypatch:
         model: Path = trained_model,
         dataset: Path = message_dataset,
         more: tuple[str, ...] = (),
+        endpoint: tuple[str, ...] = ("--endpoint_name", "messages"),
     ) -> Path:
         module = load_component("evaluate")
 
@@ -60,7 +61,7 @@ def run(message_dataset: Path, trained_model: Path, tmp_path: Path, monkeypatch:
             [
                 *("--dataset", str(dataset), "--model", str(model)),
                 *("--gate_policy", str(tmp_path / "gate.yml"), "--evaluation", str(tmp_path / "out")),
-                *("--endpoint_name", "messages", *more),
+                *(*endpoint, *more),
             ]
         )
         return tmp_path / "out"
@@ -281,3 +282,31 @@ def test_jobs_are_linked_and_costs_are_asked_of_the_table(run, monkeypatch: pyte
     page = (run(more=("--prices", str(tmp_path / "prices.yml"))) / "report.html").read_text()
     assert f'<a href="{address}" rel="noreferrer">finetune-1</a>' in page
     assert "Not priced: the sweep is not known." in page
+
+
+def test_a_reference_model_stands_in_the_champions_place(run, trained_model: Path, tmp_path: Path) -> None:
+    reference = spoil(trained_model, tmp_path)
+    out = run(endpoint=("--reference_model", str(reference)))
+
+    verdict = read(out, "verdict.json")
+    assert verdict["promoted"] is True
+    digest = folder_sha256(reference)
+    assert verdict["champion"] == {"name": "reference", "version": digest[:12], "model_sha256": digest}
+    assert f"reference:{digest[:12]}" in (out / "report.html").read_text()
+    assert set(read(out, "metrics.json")["metrics"]) == {"challenger", "champion", "majority_class"}
+
+
+def test_a_reference_of_another_data_set_is_refused(run, trained_model: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(trained_model, tmp_path / "other")
+    described = yaml.safe_load((other / "MLmodel").read_text())
+    described["metadata"]["train_sha256"] = "another"
+    (other / "MLmodel").write_text(yaml.safe_dump(described))
+
+    with pytest.raises(InputError, match="was trained on the rows another"):
+        run(endpoint=("--reference_model", str(other)))
+    assert not (tmp_path / "out").exists()
+
+
+def test_there_is_one_champion(run, trained_model: Path) -> None:
+    with pytest.raises(InputError, match="--endpoint_name and --reference_model: there is one champion"):
+        run(more=("--reference_model", str(trained_model)))

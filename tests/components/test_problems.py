@@ -182,15 +182,15 @@ EDITS: dict[Problem, list[tuple[Callable[[pd.DataFrame], pd.DataFrame], str]]] =
         (lambda frame: frame.drop(columns="challenger:joy"), "no probabilities of the challenger"),
     ],
     "regression": [
-        (_first("challenger", lambda value: value + 1), "metrics.challenger"),
+        (_first("challenger", lambda value: value + 1), r"from predictions\.parquet follows"),
         (_first("challenger", lambda value: float("nan")), "not all finite"),
     ],
     "token_labels": [
-        (lambda frame: frame.assign(challenger=frame["label"]), "metrics.challenger"),
+        (lambda frame: frame.assign(challenger=frame["label"]), r"from predictions\.parquet follows"),
         (_first("challenger", lambda tags: tags + " O"), "words of test row 0"),
     ],
     "answer_spans": [
-        (lambda frame: frame.assign(challenger=frame["context"]), "metrics.challenger"),
+        (lambda frame: frame.assign(challenger=frame["context"]), r"from predictions\.parquet follows"),
         (_first("challenger", lambda answer: "nowhere"), "does not stand in the context"),
         (lambda frame: frame.drop(columns="champion:score"), "no scores of the champion"),
     ],

@@ -114,6 +114,31 @@ def test_pairs_need_both_columns(score) -> None:
         score.parse_request('{"input_data": ["a"]}', columns)
 
 
+def test_workers_share_the_cores(score, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score.os, "sched_getaffinity", lambda _: set(range(8)))
+    assert score.threads({}) == 8
+    assert score.threads({"WORKER_COUNT": "4"}) == 2
+    assert score.threads({"WORKER_COUNT": "16"}) == 1
+    assert score.threads({"OMP_NUM_THREADS": "3"}) == 3
+    assert score.threads({"OMP_NUM_THREADS": "8", "WORKER_COUNT": "4"}) == 2
+
+
+def test_it_answers_its_own_example_before_it_serves(
+    score, trained_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    class Model:
+        def predict(self, frame: object) -> None:
+            asked.append(frame.to_dict("records"))
+
+    monkeypatch.setattr(score.mlflow.pyfunc, "load_model", lambda folder: Model())
+    monkeypatch.setattr(score, "model", None)
+    monkeypatch.setenv("AZUREML_MODEL_DIR", str(trained_model.parent))
+    score.init()
+    assert asked == [json.loads((trained_model / "example_prediction.json").read_text())["input"]]
+
+
 def test_a_folder_without_a_model_stops_the_server(score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZUREML_MODEL_DIR", str(tmp_path))
     with pytest.raises(RuntimeError, match="0 files named MLmodel; expected 1"):

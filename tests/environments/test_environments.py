@@ -9,7 +9,10 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 CONDA_FILES = sorted([*ROOT.glob("environments/*/conda.yml"), *ROOT.glob("endpoints/*/conda.yml")])
-STAGES = ("prep", "train", "evaluate", "register", "deploy", "compare", "compress")
+STAGES = (
+    *("prep", "train", "adapt_automl", "compress", "evaluate", "choose", "register", "deploy"),
+    "compare",
+)
 DISTRIBUTION = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
@@ -47,9 +50,14 @@ def test_pins_are_the_projects(path: Path) -> None:
 
 
 def imports_of(path: Path) -> set[str]:
-    """Return the dotted names a module imports, at its top and inside its functions."""
+    """Return the dotted names a module imports when it runs, at its top and inside its functions."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    pending: list[ast.AST] = [ast.parse(path.read_text())]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue  # type checkers alone read it
+        pending.extend(ast.iter_child_nodes(node))
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:

@@ -208,6 +208,21 @@ def test_a_champion_without_its_comparison_is_refused(tmp_path: Path, change: di
         verify()
 
 
+@pytest.mark.parametrize("task", ["another", None, ["text-classification"]])
+def test_metrics_of_no_known_task_are_refused(tmp_path: Path, task: object) -> None:
+    verify = evaluate(tmp_path, CHALLENGER, CHAMPION)
+    edit_metrics(tmp_path, task=task)
+    with pytest.raises(InputError, match=r"metrics\.json: .*; expected the metrics that evaluate writes"):
+        verify()
+
+
+def test_slices_in_the_metric_of_another_problem_do_not_pass(tmp_path: Path) -> None:
+    verify = evaluate(tmp_path, CHALLENGER, CHAMPION)
+    edit_metrics(tmp_path, task="token-classification")
+    with pytest.raises(InputError, match="the difference is in accuracy; expected f1"):
+        verify()
+
+
 def test_another_policy_is_refused(tmp_path: Path) -> None:
     verify = evaluate(tmp_path, CHALLENGER, CHAMPION)
     (tmp_path / "gate.yml").write_text(yaml.safe_dump({**GATE_POLICY, "minimum": {"accuracy": 0.99}}))

@@ -23,7 +23,10 @@ def test_the_unmodified_client_accepts_it(path: Path, ml_client: MLClient) -> No
 
 
 def test_the_pipelines_are_these() -> None:
-    assert [path.stem for path in PIPELINES] == ["compare_skus", "deploy", "finetune", "train", "train_distributed"]
+    assert [path.stem for path in PIPELINES] == [
+        *("automl_comparison", "compare_skus", "deploy", "finetune", "finetune_compressed", "train"),
+        "train_distributed",
+    ]
 
 
 def test_train_and_deploy_say_what_finetune_says() -> None:

@@ -162,7 +162,7 @@ def _template(node: CommandNode, template: Template, place: Place, standalone: b
 
 def search_space(node: CommandNode, standalone: bool) -> Iterator[Problem]:
     """A hyperparameter is an input of the trial, and its choices fit that input."""
-    if node.sweep is None:
+    if node.sweep is None or node.automl:  # that one's search space is amlocal's own
         return
     used = {reference.name for reference, _ in references(node.component.command)}
     for name, distribution in node.sweep.search_space.items():

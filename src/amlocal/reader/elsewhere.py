@@ -6,7 +6,6 @@ from amlocal.reader.section import Report
 from amlocal.reader.source import Place
 
 _SERVICES = {
-    "automl": "is run by the AutoML service",
     "data_transfer": "copies between the service's storage accounts and databases",
     "distillation": "is run by the model distillation service",
     "do_while": "is a loop that the service controls",

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from amlocal.reader.automl import read_automl
 from amlocal.reader.command import read_command, read_component, read_timeout, read_variables
 from amlocal.reader.distribution import read_distribution
 from amlocal.reader.elsewhere import is_elsewhere, note_elsewhere
@@ -33,7 +34,7 @@ from amlocal.reader.section import RECORDED, Report, Section
 from amlocal.reader.source import Located, UnreadableError, load, plain, shown
 from amlocal.reader.sweep import read_sweep
 
-_NODE_TYPES = ("command", "parallel", "pipeline", "sweep")
+_NODE_TYPES = ("automl", "command", "parallel", "pipeline", "sweep")
 COMPONENT_TYPES = ("command", "parallel", "pipeline")
 _PARENT_INPUT = re.compile(r"parent\.inputs\.([A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*)*)")
 _PIPELINE_COMPONENT_KEYS = ("$schema", *RECORDED, "version", "display_name", "description", "tags", "properties")
@@ -125,6 +126,8 @@ def _node(
     if kind is not None and kind not in _NODE_TYPES and not is_elsewhere(kind):
         message = f"node {name!r}: there is no type {kind!r}; supported: {', '.join(_NODE_TYPES)}"
         raise UnreadableError(section.place, "type", message)
+    if kind == "automl":
+        return read_automl(name, section, parents)[0]
     section.skip("$schema", *RECORDED, "name", "display_name", "description", "tags", "properties")
     section.skip("comment", "experiment_name")
     section.drop_empty("inputs")

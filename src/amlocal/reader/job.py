@@ -8,6 +8,7 @@ from pathlib import Path
 from amlocal.errors import AmlocalError
 from amlocal.reader.addresses import DEFAULT_DATASTORE
 from amlocal.reader.assets import Assets, NoAssets, UriMapping
+from amlocal.reader.automl import read_automl
 from amlocal.reader.check import unused
 from amlocal.reader.command import read_command
 from amlocal.reader.elsewhere import is_elsewhere, note_elsewhere
@@ -17,7 +18,7 @@ from amlocal.reader.model import Binding, Graph, InputSpec, Job, Settings, Unres
 from amlocal.reader.section import RECORDED, Report, Section
 from amlocal.reader.source import InvalidJobError, Located, Problem, UnreadableError, load, override, plain, shown
 
-_TYPES = ("pipeline", "command", "sweep")
+_TYPES = ("pipeline", "command", "sweep", "automl")
 
 
 def read_job(
@@ -29,7 +30,7 @@ def read_job(
     """Read an Azure ML v2 job file.
 
     Args:
-        path: the YAML of a pipeline, command or sweep job.
+        path: the YAML of a pipeline, command, sweep or automl job.
         overrides: ``--set`` texts, as ``inputs.epochs=2``.
         assets: what is registered on this machine; nothing by default.
         mappings: local paths that stand in for addresses.
@@ -169,6 +170,9 @@ def _undeclared(
 
 def _lone(section: Section, kind: str, label: str) -> Graph:
     report = section.report
+    if kind == "automl":
+        automl, declared = read_automl("automl", section, None)
+        return Graph(label, section.place, {}, declared, {"automl": automl})
     given = read_all_given(section)
     specs = {key: spec for key, (spec, _) in given.items()}
     outputs = read_job_outputs(section)

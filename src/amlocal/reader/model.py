@@ -325,7 +325,11 @@ class CommandComponent:
 
 @dataclass(frozen=True)
 class CommandNode:
-    """A step that runs a command once; with ``sweep``, many times over a search space."""
+    """A step that runs a command once; with ``sweep``, many times over a search space.
+
+    Attributes:
+        automl: it is of type automl: the command is a trial of amlocal's own, which ``sweep`` searches with.
+    """
 
     name: str
     place: Place
@@ -333,6 +337,7 @@ class CommandNode:
     inputs: Mapping[str, Binding]
     outputs: Mapping[str, OutputBinding]
     sweep: SweepSpec | None = None
+    automl: bool = False
 
 
 @dataclass(frozen=True)
@@ -403,7 +408,7 @@ class Job:
     """A whole job file.
 
     Attributes:
-        kind: pipeline, command or sweep. The last two hold their command as the graph's only node.
+        kind: pipeline, command, sweep or automl. The last three hold their command as the graph's only node.
         inputs: what the job gives to its graph's inputs.
         ignored: settings without a meaning on one machine, with the first place of each.
         unresolved: what it names that is not on this machine; it can be checked, but not run.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from amlocal.reader.assets import Assets, UriMapping
+from amlocal.reader.automl import TABLES
 from amlocal.reader.bind import BrokenInputError, Scope, Source, StepOutput, bind, output_of, written
 from amlocal.reader.check import check_job
 from amlocal.reader.distribution import Processes, processes_of
@@ -245,16 +246,17 @@ def _unfold(scope: Scope, steps: list[Step], problems: list[Problem], force_reru
 
 
 def _table_problems(step: Step) -> Sequence[Problem]:
-    """Look at the table that a parallel step splits; one that another step writes is looked at when it is there."""
-    batches = step.mini_batches
-    source = None if batches is None else step.inputs.get(batches.input)
-    if batches is None or not isinstance(source, PathBinding):
-        return ()
-    try:
-        look_at_table(source.path, step.node.component.inputs[batches.input].type)
-    except InvalidJobError as error:
-        return error.problems
-    return ()
+    """Look at the tables that amlocal itself reads; one that another step writes is looked at when it is there."""
+    read = TABLES if step.node.automl else () if step.mini_batches is None else (step.mini_batches.input,)
+    problems: list[Problem] = []
+    for name in read:
+        source = step.inputs.get(name)
+        if isinstance(source, PathBinding):
+            try:
+                look_at_table(source.path, step.node.component.inputs[name].type)
+            except InvalidJobError as error:
+                problems += [problem for problem in error.problems if problem not in problems]
+    return problems
 
 
 def _unset(node: CommandNode, inputs: Mapping[str, Source], elsewhere: frozenset[str]) -> list[Problem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from amlocal.reader.source import Place
@@ -58,7 +58,7 @@ class Sampling:
     """How hyperparameters are drawn.
 
     Attributes:
-        type: random, grid or bayesian.
+        type: random, grid or bayesian; automl for the search of AutoML.
         rule: random or sobol, for random.
         seed: None for one derived from the sweep's definition.
         logbase: base of the log distributions' exponent; None for e.
@@ -99,8 +99,25 @@ class SweepLimits:
 
 
 @dataclass(frozen=True)
+class Branch:
+    """A part of a search space: what is searched with one of several learners.
+
+    Attributes:
+        start: its first trial.
+    """
+
+    search_space: Mapping[str, Distribution]
+    start: Mapping[str, Literal]
+
+
+@dataclass(frozen=True)
 class SweepSpec:
-    """Everything a sweep adds to the command it runs many times."""
+    """Everything a sweep adds to the command it runs many times.
+
+    Attributes:
+        branches: of AutoML, by learner: which hyperparameters go together. Else there is none.
+        keeps_best: when its time is up, the best trial until then counts, and not none.
+    """
 
     place: Place
     search_space: Mapping[str, Distribution]
@@ -109,3 +126,5 @@ class SweepSpec:
     goal: str
     early_termination: EarlyTermination | None
     limits: SweepLimits
+    branches: Mapping[str, Branch] = field(default_factory=dict)
+    keeps_best: bool = False

@@ -343,7 +343,7 @@ def _size_notes(step: Step) -> Iterator[tuple[str, str]]:
 
 def _kind(step: Step) -> str:
     if step.node.sweep:
-        return "sweep"
+        return "automl" if step.node.automl else "sweep"
     return "parallel" if step.mini_batches else "command"
 
 

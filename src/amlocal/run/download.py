@@ -9,6 +9,7 @@ from pathlib import Path
 
 from amlocal.errors import AmlocalError
 from amlocal.reader.model import ARTIFACTS
+from amlocal.run.automl.leaderboard import LEADERBOARD
 from amlocal.run.files import JobFolder
 from amlocal.run.jobs import read_record
 from amlocal.run.records import ENDED, JobRecord
@@ -74,6 +75,9 @@ def _artifacts(record: JobRecord) -> Iterator[tuple[Path, Path]]:
             yield _LOGS / name / "outputs", Path(step.outputs[ARTIFACTS]) / "outputs"
         if step.trial_table is not None:
             yield _LOGS / name / TABLE, Path(step.trial_table)
+            board = Path(step.trial_table).with_name(LEADERBOARD)
+            if board.is_file():
+                yield _LOGS / name / LEADERBOARD, board
         for number, trial in step.trials.items():
             if trial.log is not None:
                 yield _LOGS / name / "trials" / str(number) / "logs", Path(trial.log).parent

@@ -71,7 +71,7 @@ class StepRecord:
     """One step.
 
     Attributes:
-        kind: command, parallel or sweep.
+        kind: command, parallel, sweep or automl.
         reason: why it runs, or what it reuses.
         error: why it failed, was canceled or never started.
         reused_from: the job whose results it took over.

@@ -14,6 +14,8 @@ from typing import Any
 from amlocal.errors import AmlocalError
 from amlocal.reader.expressions import Kind, references
 from amlocal.reader.plan import Step
+from amlocal.run.automl.leaderboard import LEADERBOARD, leaderboard
+from amlocal.run.automl.tables import write_tables
 from amlocal.run.delivery import deliver
 from amlocal.run.execute import Execution, execute, output_paths, thread_variables
 from amlocal.run.files import WorkFolder, link, write_atomically
@@ -89,12 +91,7 @@ def fingerprint_of(step: Step, snapshot: Snapshot, given: Mapping[str, Given], s
     templates = (component.command, *component.environment_variables.values())
     if any(reference.kind is Kind.MACRO for template in templates for reference, _ in references(template)):
         inputs["${{name}}"] = services.context.job
-    definition: Any = None
-    if sweep is not None:
-        definition = asdict(sweep)
-        definition.pop("place")
-        for distribution in definition["search_space"].values():
-            distribution.pop("place")
+    definition = None if sweep is None else _without_places(asdict(sweep))
     return Fingerprint(
         command=component.command.text,
         inputs=inputs,
@@ -107,6 +104,13 @@ def fingerprint_of(step: Step, snapshot: Snapshot, given: Mapping[str, Given], s
         distribution="" if step.processes is None else json.dumps(asdict(step.processes), sort_keys=True),
         parallel=_parallel(step),
     )
+
+
+def _without_places(value: Any) -> Any:
+    """Leave out where in a file something stands."""
+    if not isinstance(value, dict):
+        return value
+    return {key: _without_places(inner) for key, inner in value.items() if key != "place"}
 
 
 def _parallel(step: Step) -> str:
@@ -128,6 +132,8 @@ async def _reuse(step: Step, fingerprint: Fingerprint, result: Result, services:
         extra["primary_metric"] = metric
         table = trial_table(metric, extra["trials"].values(), extra["best_trial"])
         write_atomically(folder.root / TABLE, table)
+        if step.node.automl:
+            write_atomically(folder.root / LEADERBOARD, leaderboard(metric, extra["trials"].values()))
         extra["trial_table"] = str(folder.root / TABLE)
         if services.standalone:
             await asyncio.to_thread(services.tracking.log_text, services.root_run, TABLE, table)
@@ -172,9 +178,10 @@ async def _run(
     states = partial(input_states, step.inputs, given, services.folder.home, services.digests.go_on)
     try:
         before = await asyncio.to_thread(states)
+        read = await asyncio.to_thread(write_tables, given, folder.root / "tables") if step.node.automl else given
         places = await asyncio.to_thread(mount, step, services)
         resumed = begun(places)
-        paths, changes = await _command_or_sweep(step, snapshot, given, fingerprint, folder, run_id, places, services)
+        paths, changes = await _command_or_sweep(step, snapshot, read, fingerprint, folder, run_id, places, services)
         outputs = await asyncio.to_thread(_digested, paths, services)
         warnings = tuple(input_changes(before, await asyncio.to_thread(states)))
     except asyncio.CancelledError:
@@ -183,6 +190,8 @@ async def _run(
     except (OSError, AmlocalError):
         _end_run(run_id, RUN_FAILED, services)
         raise
+    cut_short = changes.pop("cut_short", None)
+    warnings += () if cut_short is None else (cut_short,)
     if changes["status"] == COMPLETED:
         warnings += _not_written(step, outputs)
     journal.step(name, warnings=warnings)
@@ -192,7 +201,7 @@ async def _run(
         journal.step(name, ended=time.time(), **changes)
         _end_run(run_id, KILLED if changes["status"] == CANCELED else RUN_FAILED, services)
         return None
-    if step.node.component.deterministic:
+    if step.node.component.deterministic and cut_short is None:
         extra: dict[str, Any] = {"log": log}
         if step.node.sweep is not None:
             trials = journal.record.steps[name].trials
@@ -242,7 +251,7 @@ async def _command_or_sweep(
         if outcome.best is None:
             return {}, {"status": outcome.status, "error": outcome.error}
         _link_outputs(step, folder, {name: Output(path, "") for name, path in outcome.outputs.items()})
-        return outcome.outputs, {"status": COMPLETED, "best_trial": outcome.best}
+        return outcome.outputs, {"status": COMPLETED, "best_trial": outcome.best, "cut_short": outcome.cut_short}
     batches, cores = step.mini_batches, services.cores
     parallel = None if batches is None else ParallelRun(batches, min(batches.workers or cores, cores))
     processes = parallel.workers if parallel else step.processes.count if step.processes else 1

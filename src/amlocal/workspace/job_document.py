@@ -19,7 +19,7 @@ from amlocal.workspace.definitions import (
 from amlocal.workspace.errors import bad_request
 from amlocal.workspace.store import Json
 
-KINDS = {"Pipeline": "pipeline", "Command": "command", "Sweep": "sweep"}
+KINDS = {"Pipeline": "pipeline", "Command": "command", "Sweep": "sweep", "AutoML": "automl"}
 """What the REST interface calls the jobs that run here, and what YAML calls them."""
 
 _OF_THE_RECORD = frozenset(
@@ -56,6 +56,9 @@ def job_document(properties: Json) -> Json:
     try:
         for key, value in properties.items():
             if value in (None, "") or key in _OF_THE_RECORD:
+                continue
+            if key == "taskDetails":
+                document |= _task_details(value)
                 continue
             name, write = _PARTS.get(key, (_snake(key), _plain))
             document[name] = write(value)
@@ -130,6 +133,46 @@ def _expression(value: Any) -> Json:
         raise ValueError(f"there is no distribution {kind!r}")
     return {"type": kind, **dict(zip(_SEARCH_ARGUMENTS[kind], arguments, strict=True))}
 
+
+def _task_details(details: Mapping[str, Any]) -> Json:
+    """Write what an AutoML job asks for, which YAML has beside the rest of the job.
+
+    A search space comes as texts of the service's own (``uniform(0.1,0.2)``) and has no meaning here: that it is there
+    is all that goes on to the reader.
+    """
+    written: Json = {}
+    for key, value in details.items():
+        if value is None:
+            continue
+        if key == "taskType":
+            written["task"] = _snake(value)
+        elif key in {"trainingData", "validationData", "testData"}:
+            written[_snake(key)] = binding_definition(value)
+        elif key == "limitSettings":
+            written["limits"] = {
+                f"{_snake(name)}_minutes" if name.lower().endswith("timeout") else _snake(name): _minutes(limit)
+                for name, limit in value.items()
+                if limit is not None
+            }
+        elif key == "searchSpace":
+            written["search_space"] = [{} for _ in value]
+        elif key in {"sweepSettings", "fixedParameters", "featurizationSettings"}:
+            written[_AUTOML_SECTIONS[key]] = {name: part for name, part in _plain(value).items() if part is not None}
+        else:
+            written[_snake(key)] = value
+    return written
+
+
+def _minutes(value: Any) -> Any:
+    seconds = duration_seconds(value)
+    return value if seconds is value else seconds // 60
+
+
+_AUTOML_SECTIONS = {
+    "sweepSettings": "sweep",
+    "fixedParameters": "training_parameters",
+    "featurizationSettings": "featurization",
+}
 
 _PARTS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "jobs": ("jobs", _nodes),

@@ -26,6 +26,9 @@ _LEAST: Mapping[str, Json] = {
     "pipeline": {"jobs": {}, "settings": {}},
     "command": {"command": "", "environmentId": "", "environmentVariables": {}},
     "sweep": {"trial": {"command": "", "environmentId": ""}, "searchSpace": {}, "objective": {}, "limits": {}},
+    "automl": {
+        "taskDetails": {"taskType": "TextClassification", "trainingData": {"jobInputType": "mltable", "uri": ""}}
+    },
 }
 
 

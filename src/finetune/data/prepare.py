@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -32,6 +33,7 @@ from finetune.data.manifest import (
 from finetune.data.problems import LABEL_KINDS, LabelKind, check_mapping
 from finetune.data.sources import HubDataset, SourceTable, read_hub, read_path
 from finetune.data.splits import check_labels, complete_splits, count_names, mark_seen_in_train
+from finetune.data.tables import write_table
 from finetune.data.tokenise import (
     WINDOW_OVERLAP,
     TokenCounter,
@@ -51,6 +53,8 @@ from finetune.tasks import Task, task_named
 LOGGER = logging.getLogger(__name__)
 SPLIT = "split"
 """The slice of test rows that says which of several test splits they are of."""
+
+NO_TABLES: Mapping[str, Path] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -79,12 +83,17 @@ class PrepareRequest:
     """Tokens that neighbouring windows of a long text share."""
 
 
-def prepare(request: PrepareRequest, folder: Path) -> DatasetManifest:
+def prepare(request: PrepareRequest, folder: Path, tables: Mapping[str, Path] = NO_TABLES) -> DatasetManifest:
     """Read, check, split and tokenise a data set into a folder.
 
     The folder gets train.arrow and validation.arrow (tokenised), test.parquet (texts and labels, which only evaluate
     reads) and dataset.json, written last: a folder without it is not a data set. Where answers are pieces of the text
     there is validation.parquet, too.
+
+    Args:
+        request: what to read, and how.
+        folder: the output folder.
+        tables: "train" or "validation" → a folder that gets this split's texts and labels as an MLTable.
 
     Raises:
         InputError: anything about the source, its columns, labels or splits, or the checkpoint, cannot be used.
@@ -128,6 +137,8 @@ def prepare(request: PrepareRequest, folder: Path) -> DatasetManifest:
             test = examples.frame.drop(columns=GROUP, errors="ignore").assign(**{SEEN_IN_TRAIN: seen["test"]})
             test.to_parquet(folder / TEST_FILE, index=False)
         else:
+            if split in tables:
+                write_table(tables[split], examples.frame)
             write_arrow(batches if split == "validation" else without_read_back(batches), folder / f"{split}.arrow")
         if split == "validation" and kind.windows:
             examples.frame[[*task.text_columns, LABEL]].to_parquet(folder / VALIDATION_FILE, index=False)

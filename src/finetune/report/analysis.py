@@ -13,7 +13,8 @@ from sklearn.inspection import permutation_importance
 from finetune.answers.slices import slices
 from finetune.comparison import interval
 from finetune.metrics.known import slice_metric
-from finetune.report.facts import Facts, Trial
+from finetune.report.facts import Facts
+from finetune.report.trials import Trial
 from finetune.verdict import CHALLENGER, CHAMPION
 
 LEAST_TRIALS_FOR_IMPORTANCE = 8

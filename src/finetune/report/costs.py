@@ -5,14 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from finetune.errors import InputError
-
-if TYPE_CHECKING:
-    from finetune.report.facts import Trial
+from finetune.report.trials import Trial
 
 _KEYS = ("currency", "date", "per_hour")
 

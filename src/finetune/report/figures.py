@@ -15,8 +15,8 @@ from finetune.data.manifest import DatasetManifest
 from finetune.gate import signed
 from finetune.report.analysis import SliceRow, number
 from finetune.report.curves import Curve, Reliability
-from finetune.report.facts import Sweep
 from finetune.report.svg import BAD, CHALLENGER, CHAMPION, INK, LINE, MUTED, Drawing, draw, short
+from finetune.report.trials import Sweep
 
 COLOURS = {"challenger": CHALLENGER, "champion": CHAMPION}
 DASHES = {"challenger": "-", "champion": (0, (4, 2))}

@@ -13,7 +13,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from finetune.report.facts import Sweep, Trial
+from finetune.report.trials import Sweep, Trial
 from finetune.training.contents import HARDWARE_METRICS, MACHINE_TAG, SCORE
 
 LOGGER = logging.getLogger(__name__)

@@ -76,7 +76,7 @@ def save_model_folder(
             python_model=str(head_of(task).model_script),
             artifacts={"checkpoint": str(checkpoint)},
             model_config=_model_config(task, manifest),
-            signature=_signature(task),
+            signature=signature(task),
             input_example=example,
             pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in (*_SERVING_PACKAGES, *packages)],
             metadata={
@@ -109,7 +109,8 @@ def _model_config(task: Task, manifest: DatasetManifest) -> dict[str, Any]:
     return config if manifest.window_overlap is None else {**config, "window_overlap": manifest.window_overlap}
 
 
-def _signature(task: Task) -> ModelSignature:
+def signature(task: Task) -> ModelSignature:
+    """Return what a model of a task takes and answers: texts in, label, score and probabilities out."""
     return ModelSignature(
         inputs=Schema([ColSpec(_STRING, name) for name in task.text_columns]),
         outputs=Schema([ColSpec(kind, name) for name, kind in ANSWERS[task.problem].items()]),

@@ -17,7 +17,8 @@ from amlocal.reader.job import read_job
 ROOT = Path(__file__).parents[3]
 LIBRARY = sorted((ROOT / "tests" / "amlocal" / "fixtures" / "jobs").glob("*/job.yml"))
 PIPELINES = sorted((ROOT / "pipelines").glob("*.yml"))
-ALL = [*LIBRARY, *PIPELINES]
+AUTOML = ROOT / "tests" / "amlocal" / "fixtures" / "automl"
+ALL = [*LIBRARY, *PIPELINES, AUTOML / "job.yml", AUTOML / "pipeline.yml"]
 
 
 @pytest.fixture(scope="module")

@@ -237,7 +237,7 @@ def test_what_only_the_service_does_is_refused_and_is_no_mistake(tmp_path):
     assert "node 's' is of type spark, which needs a Spark pool" in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["spark", "data_transfer", "automl", "import", "finetuning"])
+@pytest.mark.parametrize("kind", ["spark", "data_transfer", "distillation", "import", "finetuning"])
 def test_jobs_of_the_service_are_refused(tmp_path, kind):
     path = tmp_path / "job.yml"
     path.write_text(f"type: {kind}\nname: x\ntraining_data: {{}}\n")

@@ -23,7 +23,12 @@ ROOT = Path(__file__).parents[3]
 # azure-ai-ml itself does not submit it: it takes ``file:`` addresses in a file and not here.
 NOT_SUBMITTED = {"input_types"}
 JOBS = sorted((ROOT / "tests/amlocal/fixtures/jobs").glob("*/job.yml"))
-FILES = [*(path for path in JOBS if path.parent.name not in NOT_SUBMITTED), *sorted((ROOT / "pipelines").glob("*.yml"))]
+AUTOML = ROOT / "tests/amlocal/fixtures/automl"
+FILES = [
+    *(path for path in JOBS if path.parent.name not in NOT_SUBMITTED),
+    *sorted((ROOT / "pipelines").glob("*.yml")),
+    *(AUTOML / name for name in ("job.yml", "pipeline.yml")),
+]
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +74,14 @@ def is_change_of_place(difference: str) -> bool:
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_a_submitted_job_means_what_its_file_means(
-    path: Path, workspace: InProcessWorkspace, client: MLClient, readings: ModuleType
+    path: Path,
+    workspace: InProcessWorkspace,
+    client: MLClient,
+    readings: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if path.parent == AUTOML:
+        monkeypatch.chdir(AUTOML)  # azure-ai-ml looks for the tables of an AutoML job from where it is submitted
     job = client.jobs.create_or_update(load_job(path))
 
     submitted = plan_of(workspace.home / "workspace" / "jobs" / f"{job.name}.yml", workspace.home)
@@ -138,6 +149,38 @@ def test_search_spaces(expression: object, written: object) -> None:
     assert document["search_space"] == {"x": written}
 
 
+def test_an_automl_job_is_the_file_that_it_came_from() -> None:
+    details = {
+        "taskType": "TextClassification",
+        "targetColumnName": "label",
+        "primaryMetric": "AUCWeighted",
+        "logVerbosity": "Info",
+        "trainingData": {"jobInputType": "mltable", "uri": "azureml:train:1"},
+        "validationData": {"jobInputType": "mltable", "uri": "azureml:validation:1"},
+        "limitSettings": {"maxTrials": 8, "timeout": "PT1H10M", "trialTimeout": "PT3M", "maxNodes": 1},
+        "featurizationSettings": {"datasetLanguage": "eng"},
+        "fixedParameters": {"numberOfEpochs": 3, "modelName": None},
+        "searchSpace": [{"learningRate": "uniform(0.00001,0.0001)"}],
+        "sweepSettings": {"samplingAlgorithm": "random"},
+    }
+
+    assert job_document({"jobType": "AutoML", "displayName": "texts", "taskDetails": details}) == {
+        "type": "automl",
+        "display_name": "texts",
+        "task": "text_classification",
+        "target_column_name": "label",
+        "primary_metric": "AUCWeighted",
+        "log_verbosity": "Info",
+        "training_data": {"type": "mltable", "path": "azureml:train:1"},
+        "validation_data": {"type": "mltable", "path": "azureml:validation:1"},
+        "limits": {"max_trials": 8, "timeout_minutes": 70, "trial_timeout_minutes": 3, "max_nodes": 1},
+        "featurization": {"dataset_language": "eng"},
+        "training_parameters": {"number_of_epochs": 3},
+        "search_space": [{}],
+        "sweep": {"sampling_algorithm": "random"},
+    }
+
+
 def test_what_is_not_known_goes_on_to_the_reader() -> None:
     """So that nothing that means something is dropped in silence."""
     assert job_document(command(somethingNew={"aB": 1}))["something_new"] == {"a_b": 1}
@@ -146,8 +189,8 @@ def test_what_is_not_known_goes_on_to_the_reader() -> None:
 @pytest.mark.parametrize(
     ("properties", "message"),
     [
-        ({"jobType": "AutoML"}, "Jobs of type AutoML do not run on this machine"),
-        ({"jobType": "Spark"}, "these do: Pipeline, Command, Sweep"),
+        ({"jobType": "Labeling"}, "Jobs of type Labeling do not run on this machine"),
+        ({"jobType": "Spark"}, "these do: Pipeline, Command, Sweep, AutoML"),
         (command(inputs=["a"]), "The job's inputs cannot be read"),
         ({"jobType": "Sweep", "searchSpace": {"x": ["guess", []]}}, "there is no distribution 'guess'"),
         ({"jobType": "Sweep", "searchSpace": {"x": ["uniform", [1]]}}, "The job's searchSpace cannot be read"),

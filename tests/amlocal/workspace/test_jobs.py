@@ -210,7 +210,7 @@ def put(workspace: InProcessWorkspace, name: str, properties: object) -> HttpRes
 @pytest.mark.parametrize(
     ("properties", "message"),
     [
-        ({"jobType": "AutoML"}, "Jobs of type AutoML do not run"),
+        ({"jobType": "Spark"}, "Jobs of type Spark do not run"),
         ({"jobType": "Pipeline", "jobs": {"a": {"type": "command", "componentId": "azureml:none:1"}}}, "azureml:none"),
         ({"jobType": "Pipeline", "inputs": []}, "inputs"),
     ],

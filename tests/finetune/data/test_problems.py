@@ -11,6 +11,7 @@ from problem_data import TASKS_OF, prepare_problem, write_problem
 
 from finetune.data.checks.policy import DEFAULT_CHECKS, DataChecks
 from finetune.data.columns import select_examples
+from finetune.data.encoders import encode_spans
 from finetune.data.examples import Examples
 from finetune.data.label_texts import Span, names_text, read_names, read_spans, spans_text
 from finetune.data.labels import parse_label_mapping
@@ -18,6 +19,7 @@ from finetune.data.manifest import read_manifest
 from finetune.data.problems import LABEL_KINDS, check_mapping
 from finetune.data.sources import SourceTable
 from finetune.data.splits import check_labels, complete_splits
+from finetune.data.tokenise import TokenCounter, load_tokenizer
 from finetune.errors import InputError
 from finetune.tasks import PROBLEMS, Problem
 from finetune.training.batches import TokenRows
@@ -271,6 +273,18 @@ def test_long_contexts_become_windows_that_know_their_places(tiny_checkpoint: Pa
     assert "example" not in rows.columns
     train = TokenRows(tmp_path / "dataset" / "train.arrow")
     assert train.read_back(0) == {}
+
+
+def test_an_answer_is_the_tokens_it_is_made_of_also_without_spaces(tiny_checkpoint: Path) -> None:
+    counter = TokenCounter(load_tokenizer(tiny_checkpoint), max_length=32, overlap=8)
+    rows = pd.DataFrame(
+        {"question": ["is late"], "context": ["my parcel,order!day"], "label": [spans_text([Span("order!", 10)])]}
+    )
+    columns = encode_spans(rows, 5, ("question", "context"), (), counter)
+    places = [columns[name][0].as_py() for name in ("offset_start", "offset_end")]
+    first, last = (columns[name][0].as_py() for name in ("start_positions", "end_positions"))
+    assert (places[0][first], places[1][last]) == (10, 16)
+    assert columns["example"].to_pylist() == [5]
 
 
 def test_repairs_would_move_answers(tiny_checkpoint: Path, tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from finetune.gate import NoChampion, TestRows, UnusableChampion
 from finetune.measurement import ModelFacts, measure
 from finetune.metrics.classification import softmax
 from finetune.policy import read_policy
-from finetune.report.facts import Facts, Sweep, Trial
+from finetune.report.facts import Facts
+from finetune.report.trials import Sweep, Trial
 from finetune.tasks import Problem, task_named
 from finetune.verdict import METRICS_FILE, PREDICTIONS_FILE, draft_verdict
 from finetune.workspace import ModelVersion

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from finetune.report.analysis import importance, slice_rows
-from finetune.report.facts import Facts, Sweep, Trial
+from finetune.report.facts import Facts
+from finetune.report.trials import Sweep, Trial
 
 MakeFacts = Callable[..., Facts]
 

@@ -7,7 +7,7 @@ import yaml
 
 from finetune.errors import InputError
 from finetune.report.costs import CostRow, Prices, read_prices, sweep_costs
-from finetune.report.facts import Trial
+from finetune.report.trials import Trial
 
 TABLE: dict[str, Any] = {"date": date(2026, 1, 31), "currency": "EUR", "per_hour": {"x86_64, 4 cores": 0.2}}
 

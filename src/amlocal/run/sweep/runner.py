@@ -15,6 +15,7 @@ from typing import Any
 from amlocal.reader.literals import coerce
 from amlocal.reader.plan import Step
 from amlocal.reader.search import Literal, SweepSpec
+from amlocal.run.automl.leaderboard import LEADERBOARD, leaderboard
 from amlocal.run.execute import Execution, execute, output_paths, thread_variables
 from amlocal.run.files import WorkFolder, link, write_atomically
 from amlocal.run.fingerprint import Fingerprint
@@ -43,12 +44,14 @@ class SweepOutcome:
         error: why it did not complete.
         best: the best completed trial's number.
         outputs: the best trial's outputs, by name.
+        cut_short: what ended it before all its trials were over, although it counts as completed.
     """
 
     status: str
     error: str | None = None
     best: int | None = None
     outputs: Mapping[str, Path] = field(default_factory=dict)
+    cut_short: str | None = None
 
 
 class SweepRun:
@@ -114,7 +117,7 @@ class SweepRun:
                 await self._run_trials()
             outcome = await self._outcome()
         except TimeoutError:
-            outcome = self._timed_out()
+            outcome = await self._timed_out()
         finally:
             self._write_table(None)
         self._write_table(outcome.best)
@@ -122,10 +125,14 @@ class SweepRun:
             self._services.journal.step(self._name, early_termination=estimate(self._trials.values()))
         text = trial_table(self._metric, self._trials.values(), outcome.best)
         await asyncio.to_thread(self._services.tracking.log_text, self._run_id, TABLE, text)
+        if self._step.node.automl:
+            text = leaderboard(self._metric, self._trials.values())
+            write_atomically(self._folder.root / LEADERBOARD, text)
+            await asyncio.to_thread(self._services.tracking.log_text, self._run_id, LEADERBOARD, text)
         return outcome
 
     async def _run_trials(self) -> None:
-        sampler = make_sampler(self._sweep, self._concurrent)
+        sampler = await asyncio.to_thread(make_sampler, self._sweep, self._concurrent)
         watcher = asyncio.create_task(self._watch())
         try:
             if sampler.window is None:
@@ -370,9 +377,16 @@ class SweepRun:
             return SweepOutcome(FAILED, f"{what}; trial {first.number}: {first.reason}; its log: {first.log}")
         return SweepOutcome(FAILED, "no trial completed; each was ended early")
 
-    def _timed_out(self) -> SweepOutcome:
+    async def _timed_out(self) -> SweepOutcome:
         """Azure ML cancels a sweep whose time is up, with all its trials ("Set limits for your sweep job")."""
-        message = f"the sweep's timeout of {self._sweep.limits.timeout} s passed"
+        what = "AutoML" if self._step.node.automl else "the sweep"
+        message = f"{what}'s timeout of {self._sweep.limits.timeout} s passed"
+        if self._sweep.keeps_best:
+            outcome = await self._outcome()
+            if outcome.best is not None:
+                completed = sum(trial.status == COMPLETED for trial in self._trials.values())
+                of = f"after {completed} of {self._sweep.limits.max_total_trials} trials"
+                return dataclasses.replace(outcome, cut_short=f"{message} {of}; a later run goes on from them")
         if self._step.node.component.deterministic:
             message += "; a later run reuses the trials that completed"
         return SweepOutcome(CANCELED, message)

@@ -1,4 +1,4 @@
-"""Which hyperparameters to try next: random, sobol, grid and bayesian."""
+"""Which hyperparameters to try next: random, sobol, grid and bayesian, and AutoML's search."""
 
 from __future__ import annotations
 
@@ -59,6 +59,10 @@ def make_sampler(spec: SweepSpec, concurrent: int) -> Sampler:
         spec: the sweep.
         concurrent: how many trials run at a time.
     """
+    if spec.branches:
+        from amlocal.run.automl.search import BlendSearch  # FLAML's imports take as long as a short trial
+
+        return BlendSearch(spec, concurrent)
     if spec.sampling.type == "grid":
         return _Sequence(grid(spec.search_space))
     if spec.sampling.type == "bayesian":
