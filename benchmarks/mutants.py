@@ -37,7 +37,7 @@ GUARDS = {
     GATE: "tests/finetune/test_gate.py",
     POLICY: "tests/finetune/test_policy.py",
     VERDICT: "tests/finetune/test_verdict.py",
-    COMPARISON: "tests/finetune/test_comparison.py",
+    COMPARISON: "tests/finetune/test_comparison.py tests/finetune/test_answers.py",
     ANSWERS: "tests/finetune/test_answers.py",
     MEASUREMENT: "tests/components/test_evaluate.py tests/components/test_register.py",
     COPIES: "tests/finetune/data/checks tests/finetune/data/test_splits.py",
