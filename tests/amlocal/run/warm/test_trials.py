@@ -383,6 +383,9 @@ from score import score, x
 import os, signal, time
 score(x)
 if x == 1:
+    # A trial that started cold is a child of the tests' own process.
+    with open(f"/proc/{os.getppid()}/cmdline") as stream:
+        assert "warm/server.py" in stream.read()
     os.kill(os.getppid(), signal.SIGKILL)
     time.sleep(60)
 if x == 2:
