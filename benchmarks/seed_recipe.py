@@ -26,7 +26,7 @@ from finetune.data.manifest import DatasetManifest, read_manifest
 from finetune.data.prepare import PrepareRequest, prepare
 from finetune.metrics.classification import classification_metrics, softmax
 from finetune.tasks import Task, task_named
-from finetune.training.model_folder import save_model_folder
+from finetune.training.model_folder import checkpoint_writer, save_model_folder
 from finetune.training.network import load_model
 
 
@@ -119,12 +119,7 @@ def train(trial: Trial) -> dict[str, Any]:
     trainer.train()
     seconds = time.process_time() - began
     scores = [entry["eval_score"] for entry in trainer.state.log_history if "eval_score" in entry]
-
-    def write(folder: Path) -> None:
-        trainer.model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-
-    save_model_folder(trial.folder / "model", write, task, manifest)
+    save_model_folder(trial.folder / "model", checkpoint_writer(trainer.model, tokenizer), task, manifest)
     return {"scores": scores, "score": max(scores), "training_cpu_seconds": seconds, "threads": torch.get_num_threads()}
 
 

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,14 +91,13 @@ def _child(run: Mapping[str, Any], rank: int, log: Path) -> None:
         _strike_at(run)
     sys.path.insert(0, str(Path(__file__).parents[1] / "components" / "train"))
     import train
-    from safetensors.torch import save_file
 
     from finetune.stage import run_stage
     from finetune.training import fit
 
-    def save_weights(folder: Path, model: Any, *others: Any) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file({name: value.clone() for name, value in model.state_dict().items()}, folder / "weights.safetensors")
+    def save_weights(folder: Path, write_checkpoint: Callable[[Path], None], *others: Any) -> None:
+        write_checkpoint(folder)
+        (folder / "model.safetensors").rename(folder / "weights.safetensors")
 
     # A whole MLflow model is made and opened for each: seconds that tell nothing here.
     fit.save_model_folder = save_weights

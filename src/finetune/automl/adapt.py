@@ -13,7 +13,6 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +29,7 @@ from finetune.evaluation import FAILURES_OF_MODEL_CODE
 from finetune.files import write_json
 from finetune.tasks import Task, task_named
 from finetune.training.contents import EXAMPLE_PREDICTION
-from finetune.training.model_folder import fill_folder, save_model_folder, signature
+from finetune.training.model_folder import checkpoint_writer, fill_folder, save_model_folder, signature
 
 LOGGER = logging.getLogger(__name__)
 
@@ -77,18 +76,13 @@ def adapt(automl: Path, training_table: Path, manifest: DatasetManifest, folder:
         classifier.model.config.label2id = {label: i for i, label in enumerate(labels)}
         # Its own order, which the model's metadata then name; evaluate brings probabilities into the data set's.
         of_the_model = replace(manifest, labels=tuple(labels))
-        save_model_folder(folder, partial(_write_checkpoint, classifier), task, of_the_model)
+        save_model_folder(folder, checkpoint_writer(classifier.model, classifier.tokenizer), task, of_the_model)
     else:
         raise InputError(
             f"{automl}: its {type(classifier).__name__} is neither a scikit-learn pipeline in the skops format nor a "
             "transformer with its tokenizer; such a model cannot be served without its pickle"
         )
     LOGGER.info("AutoML's model, with the labels %s, is at %s", ", ".join(labels), folder)
-
-
-def _write_checkpoint(classifier: Any, folder: Path) -> None:
-    classifier.model.save_pretrained(folder)
-    classifier.tokenizer.save_pretrained(folder)
 
 
 def _check_table(folder: Path, manifest: DatasetManifest) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from finetune.training.hardware import describe_hardware, package_versions, proc
 from finetune.training.interruption import InterruptedTrainingError, Interruption, terminable
 from finetune.training.loop import Parts, RunState, kept_step, restore, restore_tensors, train
 from finetune.training.memory import keep_freed_memory
-from finetune.training.model_folder import save_model_folder
+from finetune.training.model_folder import checkpoint_writer, save_model_folder
 from finetune.training.network import load_for_training, set_up, settle_attention, to_save
 from finetune.training.optimisation import make_optimizer
 from finetune.training.problems import head_of, validated
@@ -124,7 +124,7 @@ def _fit(arguments: TrainArguments, processes: Processes, interruption: Interrup
             return None
         if kept != state.step:
             restore_tensors(model, folder.load_best(kept))
-        save_model_folder(Path(arguments.model), _writer(to_save(model), tokenizer), task, manifest)
+        save_model_folder(Path(arguments.model), checkpoint_writer(to_save(model), tokenizer), task, manifest)
         record = {
             "checkpoint": arguments.checkpoint,
             "task": task.name,
@@ -160,14 +160,6 @@ def _fit(arguments: TrainArguments, processes: Processes, interruption: Interrup
     finally:
         if log is not None:
             log.close(status)
-
-
-def _writer(model: Any, tokenizer: Any) -> Callable[[Path], None]:
-    def write(checkpoint: Path) -> None:
-        model.save_pretrained(checkpoint)
-        tokenizer.save_pretrained(checkpoint)
-
-    return write
 
 
 def _found(

@@ -99,6 +99,21 @@ def save_model_folder(
         fill_folder(folder, saved)
 
 
+def checkpoint_writer(model: Any, tokenizer: Any) -> Callable[[Path], None]:
+    """Return what writes a model and its tokenizer as a checkpoint.
+
+    Args:
+        model: a `transformers` model with `id2label` set.
+        tokenizer: its tokenizer.
+    """
+
+    def write(folder: Path) -> None:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+    return write
+
+
 def _model_config(task: Task, manifest: DatasetManifest) -> dict[str, Any]:
     config = {
         "problem": task.problem,

@@ -117,7 +117,7 @@ def test_workspace_and_datastores(ml_client: MLClient, workspace: WorkspaceConne
 
 def test_what_is_not_there_yet_says_so(ml_client: MLClient) -> None:
     with pytest.raises(ResourceNotFoundError, match="nothing that the workspace on this machine answers"):
-        ml_client.schedules.get("nightly")
+        ml_client.batch_endpoints.get("nightly")
 
 
 def test_the_workspace_listens_on_loopback_only(workspace: WorkspaceConnection) -> None:

@@ -22,7 +22,7 @@ from finetune.tasks import task_named
 from finetune.training.arguments import TrainArguments
 from finetune.training.batches import Padding, TokenRows, collate
 from finetune.training.choices import Choice, Hardware, choose
-from finetune.training.model_folder import save_model_folder
+from finetune.training.model_folder import checkpoint_writer, save_model_folder
 from finetune.training.network import load_for_training, set_up, settle_attention, to_save
 from finetune.training.optimisation import make_optimizer
 from finetune.training.problems import answered, head_of
@@ -160,7 +160,7 @@ def test_every_head_trains_answers_alone_as_in_a_batch_and_is_saved(kind: str, p
         assert torch.allclose(pair[0][: one.shape[1]] if head.per_token else pair[0], one[0], atol=1e-4)
     if problem == "single_label" or kind == "gpt2":
         task, manifest = task_named(TASKS_OF[problem]), read_manifest(dataset)
-        save_model_folder(tmp_path / "model", to_save(model), tokenizer, task, manifest)
+        save_model_folder(tmp_path / "model", checkpoint_writer(to_save(model), tokenizer), task, manifest)
         served = mlflow.pyfunc.load_model(str(tmp_path / "model"))
         frame = pd.read_parquet(dataset / "test.parquet")[list(task.text_columns)].head(5)
         whole = served.predict(frame)
