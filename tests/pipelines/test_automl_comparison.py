@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from support import MESSAGES, WORDS, write_csv
 
 ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.story
 
 
-def test_the_better_one_of_both_is_registered(message_data: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_the_better_one_of_both_is_registered(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    rows = [(f"{text} {word}", label) for label, texts in MESSAGES.items() for text in texts for word in WORDS]
+    write_csv(tmp_path / "data" / "train.csv", rows)
+
     def amlocal(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "amlocal", "--home", str(tmp_path / "home"), *arguments],
@@ -28,9 +32,10 @@ def test_the_better_one_of_both_is_registered(message_data: Path, tiny_checkpoin
     try:
         done = amlocal(
             *("job", "create", "--file", "pipelines/automl_comparison.yml", "--name", "both", "--set"),
-            *(f"inputs.data.path={message_data}", "inputs.text_column=text", "inputs.label_column=label"),
+            *(f"inputs.data.path={tmp_path / 'data'}", "inputs.text_column=text", "inputs.label_column=label"),
             *(f"inputs.checkpoint={tiny_checkpoint}", "inputs.epochs=20"),
-            *("jobs.sweep.limits.max_total_trials=1", "jobs.automl.limits.max_trials=2"),
+            *("jobs.sweep.limits.max_total_trials=1", "jobs.sweep.limits.max_concurrent_trials=1"),
+            "jobs.automl.limits.max_trials=2",
         )
         listed = amlocal("model", "list", "--name", "customer-messages")
     finally:

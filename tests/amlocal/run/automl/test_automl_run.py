@@ -155,7 +155,7 @@ def test_the_real_trials_find_a_model_that_answers(tmp_path, monkeypatch):
     assert {trial.status for trial in step.trials.values()} == {"Completed"}
     assert step.trials[step.best_trial].best > 0.9
     rows = pd.read_csv(FIXTURES / "validation" / "rows.csv")
-    model = mlflow.pyfunc.load_model(record.outputs["best"])
+    model = mlflow.pyfunc.load_model(str(Path(record.outputs["best"]).resolve()))
     assert (model.predict(rows[["text"]]) == rows["label"]).mean() == step.trials[step.best_trial].best
     table = json.loads(Path(step.trial_table).read_text())
     assert table[0]["metric"] == "accuracy"
