@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> None:
     comparison = compare_runs(runs, [read_hardware_use(run) for run in runs], prices)
     answer = recommend(comparison, limit)
     with tracked_run() as run:
-        log_files(run, *write_comparison(Path(arguments.comparison), comparison, answer))
+        log_files(run, "report", *write_comparison(Path(arguments.comparison), comparison, answer))
     LOGGER.info("%s: %s", answer.compute or "none within the limit", " ".join(answer.reasons))
 
 

@@ -1,4 +1,3 @@
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +8,8 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "acceptance.py"
 
 
 @pytest.fixture(scope="module")
-def acceptance():
-    spec = importlib.util.spec_from_file_location("acceptance", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["acceptance"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["acceptance"]
+def acceptance(benchmark):
+    return benchmark("acceptance")
 
 
 def outcome(acceptance, accuracy: float | None):

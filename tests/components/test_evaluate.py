@@ -293,7 +293,7 @@ def test_a_reference_model_stands_in_the_champions_place(run, trained_model: Pat
     digest = folder_sha256(reference)
     assert verdict["champion"] == {"name": "reference", "version": digest[:12], "model_sha256": digest}
     assert f"reference:{digest[:12]}" in (out / "report.html").read_text()
-    assert set(read(out, "metrics.json")["metrics"]) == {"challenger", "champion", "majority_class"}
+    assert set(read(out, "metrics.json")["metrics"]) == {"challenger", "champion", "baseline"}
 
 
 def test_a_reference_of_another_data_set_is_refused(run, trained_model: Path, tmp_path: Path) -> None:

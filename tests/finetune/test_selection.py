@@ -3,7 +3,7 @@ import pytest
 from finetune.errors import InputError
 from finetune.selection import Candidate, describe, select
 
-FIGURES = {"challenger": {"f1_macro": 0.9}, "majority_class": {"f1_macro": 0.1}}
+FIGURES = {"challenger": {"f1_macro": 0.9}, "baseline": {"f1_macro": 0.1}}
 
 
 def verdict(model: str, promoted: bool, champion: str | None = None, **more: object) -> dict[str, object]:

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from finetune.answers import KINDS
 from finetune.report.texts import escaped
 from finetune.selection import Candidate
-from finetune.verdict import CHALLENGER, CHAMPION
+from finetune.tasks import task_named
+from finetune.verdict import BASELINE, CHALLENGER, CHAMPION
 
 
 def render_candidates(described: Mapping[str, Any], first: Candidate, second: Candidate) -> str:
@@ -21,7 +23,7 @@ def render_candidates(described: Mapping[str, Any], first: Candidate, second: Ca
     columns = {candidate.name: candidate.metrics["metrics"][CHALLENGER] for candidate in (first, second)}
     if served:
         columns[f"serves now: {champion['name']}:{champion['version']}"] = served
-    columns["most frequent label"] = first.metrics["metrics"]["majority_class"]
+    columns[KINDS[task_named(first.metrics["task"]).problem].baseline_name] = first.metrics["metrics"][BASELINE]
     primary = first.verdict["policy"]["primary_metric"]
     names = sorted(columns[first.name], key=lambda name: name != primary)
     head = [f"| metric | {' | '.join(escaped(name, 60) for name in columns)} |", f"|---|{'---:|' * len(columns)}"]

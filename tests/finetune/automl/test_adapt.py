@@ -61,8 +61,9 @@ def test_it_answers_as_our_models_do_and_as_automls_own(
     rows = pd.read_parquet(prepared / "dataset" / "test.parquet")
     found = predict(tmp_path / "model", rows, manifest)
     order = [list(classifier.classes_).index(label) for label in manifest.labels]
-    np.testing.assert_allclose(found.probabilities, classifier.predict_proba(rows[["text"]])[:, order], atol=1e-9)
-    assert [manifest.labels[i] for i in found.predicted] == list(classifier.predict(rows[["text"]]))
+    probabilities = np.column_stack([found.columns[f":{label}"] for label in manifest.labels])
+    np.testing.assert_allclose(probabilities, classifier.predict_proba(rows[["text"]])[:, order], atol=1e-9)
+    assert list(found.columns[""]) == list(classifier.predict(rows[["text"]]))
     described = yaml.safe_load((tmp_path / "model" / "MLmodel").read_text())
     assert described["metadata"]["base_checkpoint"] == "AutoML: linear"
     example = json.loads((tmp_path / "model" / "example_prediction.json").read_text())
@@ -187,7 +188,8 @@ def test_the_services_transformer_is_taken_out_of_its_pickle(
     rows = pd.read_parquet(prepared / "dataset" / "test.parquet")
     found = predict(tmp_path / "model", rows, manifest)
     order = [list(wrapper.classes_).index(label) for label in manifest.labels]
-    np.testing.assert_allclose(found.probabilities, wrapper.predict_proba(rows)[:, order], atol=1e-5)
+    probabilities = np.column_stack([found.columns[f":{label}"] for label in manifest.labels])
+    np.testing.assert_allclose(probabilities, wrapper.predict_proba(rows)[:, order], atol=1e-5)
     check_trained_on(tmp_path / "model", manifest)
     assert not list((tmp_path / "model").rglob("*.pkl"))
 
