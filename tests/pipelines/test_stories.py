@@ -36,7 +36,7 @@ class Site:
             [str(Path(sys.executable).with_name("amlocal")), "--home", str(self.home), *arguments],
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
             cwd=ROOT,
             env={**os.environ, "CI": "true"},
         )
@@ -184,7 +184,7 @@ def test_a_second_run_reuses_prep_and_sweep_and_changes_nothing(site: Site) -> N
 def test_bad_input_fails_the_pipeline_and_touches_no_model(site: Site, tmp_path: Path) -> None:
     write_csv(tmp_path / "train.csv", [(f"my order {i}", "ab"[i % 2]) for i in range(40)])
     write_csv(tmp_path / "test.csv", [("my order", "c")])
-    failed = site.finetune("failed", -6.5, 1, f"inputs.data.path={tmp_path}")
+    failed = site.finetune("failed", -6.5, 1, f"inputs.data.path={tmp_path}", "inputs.slice_columns=none")
     assert failed.returncode == 1
     assert "label 'c' (1 rows of the test split, first: row 1) does not occur in train" in failed.stdout + failed.stderr
     assert site.serving() == f"{ENDPOINT}:1"
