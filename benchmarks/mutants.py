@@ -45,7 +45,7 @@ GUARDS = {
     GATE: "tests/finetune/test_gate.py",
     POLICY: "tests/finetune/test_policy.py",
     VERDICT: "tests/finetune/test_verdict.py",
-    COMPARISON: "tests/finetune/test_comparison.py",
+    COMPARISON: "tests/finetune/test_comparison.py tests/finetune/answers/test_kinds.py",
     ANSWERS: "tests/finetune/answers/test_test_rows.py",
     SLICES: "tests/finetune/answers/test_slices.py tests/finetune/answers/test_test_rows.py",
     SINGLE_LABEL: "tests/finetune/answers tests/components/test_register.py",
