@@ -137,18 +137,17 @@ def cpu_seconds_of(command: Sequence[str]) -> float:
 
 def tested(model: Path, dataset: Path) -> tuple[float, float]:
     """Return accuracy and F1 of "equivalent" on the test rows, without those that occur in train, as evaluate does."""
-    from finetune.answers import choose_test_rows, label_ids, read_test_rows
-    from finetune.data.manifest import read_manifest
+    from sklearn.metrics import accuracy_score, f1_score
+
+    from finetune.answers.test_rows import choose_test_rows, read_test_rows
+    from finetune.data.manifest import LABEL, read_manifest
     from finetune.evaluation import predict
-    from finetune.metrics.classification import per_label_metrics
 
     manifest = read_manifest(dataset)
-    frame, _ = choose_test_rows(
-        read_test_rows(dataset, manifest), manifest.splits["test"].sha256, manifest.labels, subtract=True
-    )
-    true, predicted = label_ids(frame, manifest.labels), predict(model, frame, manifest).predicted
-    by_label = {row["label"]: row["f1"] for row in per_label_metrics(manifest.labels, true, predicted)}
-    return float((true == predicted).mean()), by_label[POSITIVE]
+    frame, _ = choose_test_rows(read_test_rows(dataset, manifest), manifest, subtract=True)
+    answered = list(predict(model, frame, manifest).columns[""])
+    true = list(frame[LABEL])
+    return float(accuracy_score(true, answered)), float(f1_score(true, answered, pos_label=POSITIVE))
 
 
 def known(path: Path) -> list[Figures]:

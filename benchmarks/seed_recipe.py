@@ -24,6 +24,7 @@ from datasets import Dataset
 from finetune.checkpoints import EMBEDDED_NAME, resolve_checkpoint
 from finetune.data.manifest import DatasetManifest, read_manifest
 from finetune.data.prepare import PrepareRequest, prepare
+from finetune.metrics.classification import classification_metrics, softmax
 from finetune.tasks import Task, task_named
 from finetune.training.model_folder import save_model_folder
 from finetune.training.network import load_model
@@ -118,13 +119,18 @@ def train(trial: Trial) -> dict[str, Any]:
     trainer.train()
     seconds = time.process_time() - began
     scores = [entry["eval_score"] for entry in trainer.state.log_history if "eval_score" in entry]
-    save_model_folder(trial.folder / "model", trainer.model, tokenizer, task, manifest)
+
+    def write(folder: Path) -> None:
+        trainer.model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+    save_model_folder(trial.folder / "model", write, task, manifest)
     return {"scores": scores, "score": max(scores), "training_cpu_seconds": seconds, "threads": torch.get_num_threads()}
 
 
 def scored(task: Task, manifest: DatasetManifest, true: np.ndarray, logits: np.ndarray) -> dict[str, float]:
     """Return `score` as the train component logs it."""
-    return {"score": task.score(task.metrics(manifest.labels, true, logits))}
+    return {"score": task.score(classification_metrics(manifest.labels, true, softmax(logits)))}
 
 
 def tokenised(folder: Path, split: str, task: Task, manifest: DatasetManifest, tokenizer: Any) -> Dataset:
