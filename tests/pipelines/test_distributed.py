@@ -41,7 +41,7 @@ def test_four_processes_train_one_model(message_data: Path, tiny_checkpoint: Pat
     assert record["steps"] == 120
     assert record["validation"]["score"] > 0.8
     assert [path.suffix for path in (outputs / "checkpoints").iterdir()] == [".safetensors"]
-    log = (tmp_path / "home" / "jobs" / "four" / "train").rglob("std_log_process_*.txt")
+    log = (tmp_path / "home" / "jobs" / "four" / "steps" / "train").rglob("std_log_process_*.txt")
     told = {path.name: path.read_text() for path in log}
     assert len(told) == 4
     assert [name for name, text in told.items() if "validation after step" in text] == ["std_log_process_0.txt"]
