@@ -181,7 +181,10 @@ REJECTED = {"metrics": {"challenger": {"accuracy": 0.1, "f1_macro": 0.1}}}
         (lambda folder, tags: (folder / "gate.yml").unlink(), "holds no evidence/gate.yml"),
         (lambda folder, tags: tags.update(verdict_sha256="v" * 64), "its tag verdict_sha256 is vvvv"),
         (lambda folder, tags: tags.update(verdict_valid_until="2999-01-01T00:00:00+00:00"), "its tag verdict_valid"),
-        (lambda folder, tags: tags.update(champion="m:8"), "its tag champion is m:8; its verdict says none"),
+        (
+            lambda folder, tags: tags.update(champion="m:8"),
+            "its tag champion is m:8; its verdict says none|registered with m:8",
+        ),
         (lambda folder, tags: edit(folder / "verdict.json", tags, reasons=["fine"]), "the gate comes to"),
         (lambda folder, tags: edit(folder / "verdict.json", tags, promoted=False), "the gate comes to"),
         (lambda folder, tags: edit(folder / "verdict.json", tags, model_sha256="m" * 64), "its model_sha256 is mmmm"),
