@@ -49,7 +49,7 @@ def test_rollouts_under_load_drop_no_request_and_mix_no_models(
         for name, value in connection.client_environment().items():
             monkeypatch.setenv(name, value)
         behaviours = (soak.GOOD, soak.LIVE_ONLY, soak.GOOD)
-        result = soak.soak(connection, tmp_path, 3, 20.0, 15.0, definition, behaviours)
+        result = soak.soak(connection, tmp_path, 3, 40.0, 30.0, definition, behaviours)
     assert result.problems == []
     assert [outcome.state for outcome in result.outcomes] == ["live", "rolled back", "live"]
     assert {answer.model for answer in result.answers} == {"soak:1", "soak:2", "soak:3"}
@@ -68,7 +68,7 @@ def test_rollouts_under_load_drop_no_request_and_mix_no_models(
 def made(soak: ModuleType, **change: Any) -> Any:
     """Make a soak of a hundred good answers, one second, one model."""
     windows = sys.modules["traffic_windows"]
-    candidate = soak.Candidate(soak.ModelVersion("soak", "1"), soak.GOOD, "digest")
+    candidate = soak.Candidate(soak.ModelVersion("soak", "1"), soak.GOOD, "digest", "verdict", "2999-01-01")
     split = windows.Split(0, 0, {"soak:1": 100})
     outcome = soak.Outcome(candidate, 0, 1, 0, "live", (), (split,))
     answers = [windows.Answer(10 + number / 100, 10.5 + number / 100, "soak:1") for number in range(101)]
@@ -92,7 +92,7 @@ def test_a_soak_that_was_too_slow_or_lost_a_request_proves_nothing(soak: ModuleT
     ],
 )
 def test_which_models_may_have_had_traffic(soak: ModuleType, behaviour: str, shares: dict, problem: str | None) -> None:
-    candidate = soak.Candidate(soak.ModelVersion("soak", "2"), behaviour, "digest")
+    candidate = soak.Candidate(soak.ModelVersion("soak", "2"), behaviour, "digest", "verdict", "2999-01-01")
     split = sys.modules["traffic_windows"].Split(0, 0, shares)
     assert soak.Outcome(candidate, 0, 1, 1, "rolled back", (), (split,)).problem == problem
 
