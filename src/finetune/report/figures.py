@@ -271,6 +271,8 @@ _PANELS = (
 )
 """Axis, endings of the metrics' names, factor into the axis' unit."""
 _LONGEST_GAP_SECONDS = 20
+_FEW_SAMPLES = 30
+"""Up to here every sample is marked: a short trial has one or two, and a line through one point is not seen."""
 
 
 def hardware_use(sweep: Sweep) -> Drawing | None:
@@ -294,6 +296,7 @@ def hardware_use(sweep: Sweep) -> Drawing | None:
                     values * factor,
                     color=CHALLENGER if gpu else MUTED,
                     linewidth=1.2,
+                    marker="." if len(points) <= _FEW_SAMPLES else None,
                     linestyle=("-", (0, (4, 2)), (0, (1, 1)))[int(name.split("_")[1]) % 3] if gpu else "-",
                     label=" ".join(name.split("_")[:2]).upper() if gpu else "host",
                 )

@@ -92,6 +92,7 @@ def hardware_sampled(
         read(gpus)  # the first share of processor time is that since the machine started
         while not ended.wait(seconds):
             samples.add(read(gpus))
+        samples.add(read(gpus))  # so that a block shorter than the time between samples has one
 
     thread = threading.Thread(target=work, name="hardware samples", daemon=True)
     thread.start()

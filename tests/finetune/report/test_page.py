@@ -11,7 +11,7 @@ from finetune.data.checks.finding import Finding
 from finetune.report.brief import render_brief
 from finetune.report.costs import CostRow, Prices
 from finetune.report.facts import Facts
-from finetune.report.figures import learning_rates
+from finetune.report.figures import hardware_use, learning_rates
 from finetune.report.page import render_page, render_report
 from finetune.report.svg import alone
 from finetune.verdict import CHALLENGER, CHAMPION
@@ -271,3 +271,12 @@ def test_learning_rates_are_drawn_against_the_loss(make_facts: MakeFacts) -> Non
     unknown = tuple(replace(trial, validation_loss=None) for trial in sweep.trials)
     assert learning_rates(replace(sweep, trials=unknown)) is None
     assert "<td>0.3400</td>" in render_page(make_facts())
+
+
+def test_a_single_sample_of_the_hardware_is_seen(make_facts: MakeFacts) -> None:
+    sweep = make_facts().sweep
+    assert sweep is not None
+    drawing = hardware_use(replace(sweep, hardware={"cpu_utilization_percentage": ((3.0, 64.0),)}))
+    assert drawing is not None
+    marks = re.findall(r'<use [^>]*style="fill: var\(--muted\)', drawing.svg)
+    assert len(marks) == 2  # the sample and the legend's

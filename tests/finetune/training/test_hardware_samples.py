@@ -81,6 +81,14 @@ def test_the_samples_land_in_the_run(tmp_path: Path) -> None:
         assert all(point.step <= 20 for point in history)
 
 
+def test_a_block_shorter_than_the_time_between_samples_has_one(tmp_path: Path) -> None:
+    track_in(tmp_path)
+    with hardware_sampled(3600.0), mlflow.start_run() as run:
+        pass
+    history = MlflowClient().get_metric_history(run.info.run_id, "system/cpu_utilization_percentage")
+    assert len(history) == 1
+
+
 def test_there_is_one_sampler_and_it_ends_with_the_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     track_in(tmp_path)
     monkeypatch.setenv("RANK", "1")
