@@ -47,27 +47,33 @@ class Answer:
 Ask = Callable[[ScoringTarget, Any], Answer]
 
 
-def ask(target: ScoringTarget, body: Any) -> Answer:
-    """Send one request, once: a retry would hide what is to be found.
+def make_ask() -> Ask:
+    """Return what sends one request, once: a retry would hide what is to be found.
 
     The address is called and not `online_endpoints.invoke`, which keeps a deployment that it was once told for all
-    later calls of its process, and retries.
+    later calls of its process, and retries. Each request has a connection of its own, as those of most callers. The
+    certificates are read once: that takes longer than a small model's answer, and would be measured as a part of it.
     """
-    headers = {"Authorization": f"Bearer {target.key}"}
-    if target.deployment is not None:
-        headers[DEPLOYMENT_HEADER] = target.deployment
-    started = time.perf_counter()
-    try:
-        response = httpx.post(target.uri, json=body, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=True)
-    except httpx.HTTPError as error:
-        return Answer(time.perf_counter() - started, problem=f"no answer: {error!r}")
-    seconds = time.perf_counter() - started
-    if response.status_code != 200:
-        return Answer(seconds, problem=f"status {response.status_code}, expected 200: {response.text[:300]}")
-    try:
-        return Answer(seconds, response.json())
-    except ValueError:
-        return Answer(seconds, problem=f"the answer is not JSON: {response.text[:300]}")
+    certificates = httpx.create_ssl_context()
+
+    def ask(target: ScoringTarget, body: Any) -> Answer:
+        headers = {"Authorization": f"Bearer {target.key}"}
+        if target.deployment is not None:
+            headers[DEPLOYMENT_HEADER] = target.deployment
+        started = time.perf_counter()
+        try:
+            response = httpx.post(target.uri, json=body, headers=headers, timeout=TIMEOUT_SECONDS, verify=certificates)
+        except httpx.HTTPError as error:
+            return Answer(time.perf_counter() - started, problem=f"no answer: {error!r}")
+        seconds = time.perf_counter() - started
+        if response.status_code != 200:
+            return Answer(seconds, problem=f"status {response.status_code}, expected 200: {response.text[:300]}")
+        try:
+            return Answer(seconds, response.json())
+        except ValueError:
+            return Answer(seconds, problem=f"the answer is not JSON: {response.text[:300]}")
+
+    return ask
 
 
 @dataclass(frozen=True)

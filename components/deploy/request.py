@@ -8,7 +8,7 @@ from pathlib import Path
 
 from golden import GoldenRequest
 from policy import RolloutPolicy
-from probes import Ask, ask
+from probes import Ask, make_ask
 from smoke import OwnExample
 
 from finetune.workspace import ModelVersion
@@ -39,6 +39,6 @@ class RolloutRequest:
 class World:
     """What there is beside the service: requests and time."""
 
-    send: Ask = ask
+    send: Ask = field(default_factory=make_ask)
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))

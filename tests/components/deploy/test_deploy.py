@@ -268,7 +268,7 @@ def test_sigterm_puts_the_traffic_back_before_the_process_ends(
     site.deploy("--registration", site.register("1", None))
     second = site.register("2", "m:1")
     asked: list[None] = []
-    send = deploy.probes.ask
+    send = deploy.probes.make_ask()
 
     def terminated(target: Any, body: Any) -> Any:
         traffic = site.client.online_endpoints.get("messages").traffic
