@@ -122,8 +122,10 @@ compare-skus: setup ## Train on each compute of the list, one at a time, and com
 stop: ## Stop the local workspace and its endpoints
 	@if [ -x $(BIN)/amlocal ]; then $(BIN)/amlocal workspace stop; else echo 'Nothing is installed, nothing runs.'; fi
 
+# Files of tests at once. More than the cores are worth it: tests wait for processes longer than they compute.
+TEST_WORKERS ?= 3
 test: setup ## Run all tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 REAL_DATA ?= ../shared/data
 acceptance: setup ## Run on real data in REAL_DATA; the figures of docs/results.md
