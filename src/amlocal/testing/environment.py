@@ -1,5 +1,6 @@
 """Environment variables while a test runs."""
 
+import sys
 from collections.abc import Mapping
 
 import pytest
@@ -23,3 +24,7 @@ def point_clients(patch: pytest.MonkeyPatch, environment: Mapping[str, str]) -> 
         patch.delenv(name, raising=False)
     for name, value in environment.items():
         patch.setenv(name, value)
+    # An address that this process once gave MLflow by hand would count for more than the variables.
+    tracking = sys.modules.get("mlflow.tracking._tracking_service.utils")
+    if tracking is not None:
+        patch.setattr(tracking, "_tracking_uri", None)

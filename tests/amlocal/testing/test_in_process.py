@@ -145,9 +145,22 @@ def test_a_model_without_answers_cannot_be_deployed(in_process_client: MLClient,
 def test_mlflow_keeps_runs_in_the_folder(in_process_workspace: InProcessWorkspace) -> None:
     import mlflow
 
-    mlflow.set_tracking_uri(None)
     with mlflow.start_run(experiment_id="0") as run:
         mlflow.log_metric("score", 0.5)
         mlflow.log_text("x", "note.txt")
     assert mlflow.get_run(run.info.run_id).data.metrics == {"score": 0.5}
     assert [path.name for path in in_process_workspace.home.rglob("note.txt")] == ["note.txt"]
+
+
+def test_the_workspace_counts_for_more_than_what_mlflow_was_once_told(tmp_path: Path) -> None:
+    import mlflow
+
+    elsewhere = f"sqlite:///{tmp_path}/elsewhere.db"
+    mlflow.set_tracking_uri(elsewhere)
+    try:
+        with in_process(tmp_path / "home"), mlflow.start_run(experiment_id="0"):
+            mlflow.log_text("x", "note.txt")
+        assert len(list((tmp_path / "home").rglob("note.txt"))) == 1
+        assert mlflow.get_tracking_uri() == elsewhere
+    finally:
+        mlflow.set_tracking_uri(None)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
+from support import track_in
 
 from amlocal.reader import automl
 
@@ -28,7 +29,7 @@ def scripts():
 
 
 def run(trial: ModuleType, monkeypatch: pytest.MonkeyPatch, folder: Path, learner: str, target: str = "label") -> Path:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+    track_in(folder)
     start = automl.read_branches(automl._TRIAL / "search_space.yml")[learner].start
     given = {name: str(value) for name, value in start.items()} | {"learner": learner, "target_column_name": target}
     for split in ("training", "validation"):
