@@ -55,7 +55,8 @@ def hardware_name(hardware: Mapping[str, Any]) -> str:
     """
     gpus = ", ".join(hardware["gpus"]) if hardware["gpus"] else "no GPU"
     threads, memory = hardware["torch_threads"], hardware["memory_gib"]
-    return f"{gpus}; {hardware['machine']}, {hardware['cores']} cores, {threads} threads, {memory} GiB"
+    counted = f"{threads} thread{'s' * (threads != 1)}"
+    return f"{gpus}; {hardware['machine']}, {hardware['cores']} cores, {counted}, {memory} GiB"
 
 
 def plain(value: Any) -> str:

@@ -14,7 +14,7 @@ from finetune.report.problems.kind import (
     MOST_BRIEF_ERRORS,
     MOST_ERRORS,
     ProblemReport,
-    none_because,
+    errors_section,
 )
 from finetune.report.texts import escaped
 from finetune.verdict import CHALLENGER, CHAMPION
@@ -151,10 +151,7 @@ def _errors_brief(facts: Facts) -> str:
         ]
         for error in wrong_answers(facts, MOST_BRIEF_ERRORS)
     ]
-    title = "### Largest errors"
-    if not rows:
-        return f"\n{title}\n\nNone: {none_because(facts)}.\n"
-    return "\n".join(["", title, "", table(["question", "accepted", "answer", "F1", "score"], rows), ""])
+    return errors_section(facts, "Largest errors", ["question", "accepted", "answer", "F1", "score"], rows)
 
 
 def _use(facts: Facts) -> str:

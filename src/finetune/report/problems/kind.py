@@ -1,10 +1,12 @@
 """What the report needs of each problem."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from finetune.report.facts import Facts
+from finetune.report.markdown import table
+from finetune.report.texts import escaped
 
 MOST_ERRORS, MOST_BRIEF_ERRORS = 15, 5
 MOST_CONFUSIONS = 6
@@ -39,3 +41,21 @@ def rows_of(facts: Facts) -> str:
 def none_because(facts: Facts, right: str = EVERYTHING_RIGHT) -> str:
     """Say why no error is shown."""
     return right if facts.metrics["rows"] else NOTHING_MEASURED
+
+
+def errors_section(facts: Facts, title: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a section of report.md with a table of errors, for `ProblemReport.errors_brief`.
+
+    Args:
+        facts: Of the report.
+        title: Of the section.
+        names: Of the columns.
+        rows: Cells, escaped.
+    """
+    said = table(names, rows) if rows else f"None: {none_because(facts)}."
+    return f"\n### {title}\n\n{said}\n"
+
+
+def texts_cell(texts: Mapping[str, str]) -> str:
+    """Return a row's texts, by column, as one cell of report.md."""
+    return " / ".join(f"<code>{escaped(text, 120)}</code>" for text in texts.values())

@@ -18,14 +18,15 @@ from finetune.report.curves import (
 )
 from finetune.report.facts import Facts
 from finetune.report.labels import label_rows, labels_brief, weakest
-from finetune.report.markdown import figure, table
+from finetune.report.markdown import figure
 from finetune.report.problems.kind import (
     MOST_BRIEF_ERRORS,
     MOST_CONFUSIONS,
     MOST_ERRORS,
     ProblemReport,
-    none_because,
+    errors_section,
     rows_of,
+    texts_cell,
 )
 from finetune.report.svg import Drawing
 from finetune.report.texts import escaped
@@ -138,17 +139,14 @@ def _results_brief(facts: Facts) -> dict[str, str]:
 def _errors_brief(facts: Facts) -> str:
     rows = [
         [
-            " / ".join(f"<code>{escaped(text, 120)}</code>" for text in error.texts.values()),
+            texts_cell(error.texts),
             escaped(error.label, 60),
             "missed" if error.there else "added",
             figure(error.probability),
         ]
         for error in wrong_pairs(facts, MOST_BRIEF_ERRORS)
     ]
-    title = "### Most confident errors"
-    if not rows:
-        return f"\n{title}\n\nNone: {none_because(facts)}.\n"
-    return "\n".join(["", title, "", table(["text", "label", "answer", "probability"], rows), ""])
+    return errors_section(facts, "Most confident errors", ["text", "label", "answer", "probability"], rows)
 
 
 def _use(facts: Facts) -> str:

@@ -14,10 +14,10 @@ from finetune.report.problems.kind import (
     MOST_BRIEF_ERRORS,
     MOST_ERRORS,
     ProblemReport,
-    none_because,
+    errors_section,
     rows_of,
+    texts_cell,
 )
-from finetune.report.texts import escaped
 from finetune.verdict import CHALLENGER, CHAMPION
 
 _MOST_RANGES = 6
@@ -123,17 +123,14 @@ def _results_brief(facts: Facts) -> dict[str, str]:
 def _errors_brief(facts: Facts) -> str:
     rows = [
         [
-            " / ".join(f"<code>{escaped(text, 120)}</code>" for text in error.texts.values()),
+            texts_cell(error.texts),
             f"{error.true:g}",
             figure(error.value),
             signed_figure(error.error),
         ]
         for error in large_errors(facts, MOST_BRIEF_ERRORS)
     ]
-    title = "### Largest errors"
-    if not rows:
-        return f"\n{title}\n\nNone: {none_because(facts)}.\n"
-    return "\n".join(["", title, "", table(["text", "label", "answer", "error"], rows), ""])
+    return errors_section(facts, "Largest errors", ["text", "label", "answer", "error"], rows)
 
 
 def _use(facts: Facts) -> str:

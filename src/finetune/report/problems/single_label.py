@@ -18,14 +18,15 @@ from finetune.report.curves import (
 )
 from finetune.report.facts import Facts
 from finetune.report.labels import confusion, frequent_confusions, label_rows, labels_brief, weakest
-from finetune.report.markdown import figure, table
+from finetune.report.markdown import figure
 from finetune.report.problems.kind import (
     MOST_BRIEF_ERRORS,
     MOST_CONFUSIONS,
     MOST_ERRORS,
     ProblemReport,
-    none_because,
+    errors_section,
     rows_of,
+    texts_cell,
 )
 from finetune.report.svg import Drawing
 from finetune.report.texts import escaped
@@ -150,18 +151,14 @@ def _results_brief(facts: Facts) -> dict[str, str]:
 def _errors_brief(facts: Facts) -> str:
     rows = [
         [
-            " / ".join(f"<code>{escaped(text, 120)}</code>" for text in error.texts.values()),
+            texts_cell(error.texts),
             escaped(error.true, 60),
             escaped(error.predicted, 60),
             figure(error.probability),
         ]
         for error in confident_errors(facts, MOST_BRIEF_ERRORS)
     ]
-    if not rows:
-        return f"\n### Most confident errors\n\nNone: {none_because(facts)}.\n"
-    return "\n".join(
-        ["", "### Most confident errors", "", table(["text", "true label", "answer", "probability"], rows), ""]
-    )
+    return errors_section(facts, "Most confident errors", ["text", "true label", "answer", "probability"], rows)
 
 
 def _use(facts: Facts) -> str:

@@ -11,13 +11,12 @@ from finetune.metrics.entities import OUTSIDE, entities_of, entity_types
 from finetune.report import figures
 from finetune.report.facts import Facts
 from finetune.report.labels import confusion, frequent_confusions, label_rows, labels_brief, weakest
-from finetune.report.markdown import table
 from finetune.report.problems.kind import (
     MOST_BRIEF_ERRORS,
     MOST_CONFUSIONS,
     MOST_ERRORS,
     ProblemReport,
-    none_because,
+    errors_section,
     rows_of,
 )
 from finetune.report.texts import escaped
@@ -155,10 +154,7 @@ def _errors_brief(facts: Facts) -> str:
         ]
         for error in wrong_sentences(facts, MOST_BRIEF_ERRORS)
     ]
-    title = "### Entities missed or invented"
-    if not rows:
-        return f"\n{title}\n\nNone: {none_because(facts)}.\n"
-    return "\n".join(["", title, "", table(["sentence", "missed", "invented"], rows), ""])
+    return errors_section(facts, "Entities missed or invented", ["sentence", "missed", "invented"], rows)
 
 
 def _plain(sentence: tuple[Piece, ...]) -> str:
