@@ -32,7 +32,14 @@ class TrainArguments:
     max_steps: int | None = field(default=None, metadata={"help": "optimiser steps, in the place of epochs"})
     per_device_train_batch_size: int = field(
         default=32,
-        metadata={"help": "rows that one process computes at a time; halved when they do not fit a GPU's memory"},
+        metadata={"help": "rows that one process computes at a time; halved when they do not fit the memory"},
+    )
+    auto_find_batch_size: str = field(
+        default=AUTO,
+        metadata={
+            "help": "find by trial how many rows of a step fit the memory at a time; auto does so on a GPU",
+            "choices": [AUTO, NEVER, ALWAYS],
+        },
     )
     global_batch_size: int | None = field(
         default=None,
@@ -160,6 +167,7 @@ _OF_THE_PLACE = frozenset(
     {
         *("dataset", "model", "checkpoints", "max_epochs", "num_train_epochs", "resume", "distributed_timeout_seconds"),
         *("checkpoint_seconds", "checkpoint_steps", "keep_checkpoints", "per_device_eval_batch_size"),
+        "auto_find_batch_size",
     }
 )
 """Fields that may differ between a run and the one that goes on with it."""

@@ -40,6 +40,7 @@ class Choices:
     optimizer: Choice
     compile: Choice
     pinned_memory: Choice
+    auto_find_batch_size: Choice
 
     def items(self) -> Mapping[str, Mapping[str, str]]:
         """Return name → value and reason."""
@@ -63,6 +64,7 @@ def choose(arguments: TrainArguments, hardware: Hardware) -> Choices:
         optimizer=_asked(arguments.optimizer) or Choice("fused", "one kernel over all weights, on CPU and GPU alike"),
         compile=_asked(arguments.compile) or _compile(hardware),
         pinned_memory=_pinned(hardware),
+        auto_find_batch_size=_asked(arguments.auto_find_batch_size) or _auto_find_batch_size(hardware),
     )
 
 
@@ -108,3 +110,9 @@ def _pinned(hardware: Hardware) -> Choice:
     if hardware.cuda:
         return Choice(ALWAYS, "batches are copied to the GPU while it computes")
     return Choice(NEVER, "there is no GPU to copy to")
+
+
+def _auto_find_batch_size(hardware: Hardware) -> Choice:
+    if hardware.cuda:
+        return Choice(ALWAYS, "the more rows at a time, the busier a GPU")
+    return Choice(NEVER, "few rows keep a CPU busy, and need less padding")

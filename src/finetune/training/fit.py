@@ -17,6 +17,7 @@ from finetune.files import write_json
 from finetune.tasks import task_named
 from finetune.tracking import RunLog
 from finetune.training.arguments import NEVER, TrainArguments, check_arguments, shaping_arguments
+from finetune.training.batch_size import RowsAtATime, find_rows_at_a_time, trials
 from finetune.training.batches import Padding, TokenRows
 from finetune.training.choices import Choice, Choices, choose, detect_hardware
 from finetune.training.contents import TRAINING_RECORD
@@ -79,21 +80,28 @@ def _fit(arguments: TrainArguments, processes: Processes, interruption: Interrup
     rows = TokenRows(Path(arguments.dataset) / "train.arrow")
     validation_rows = TokenRows(Path(arguments.dataset) / "validation.arrow")
     schedule = Schedule.of(arguments, len(rows), processes.count)
-    settings = _settings(arguments, choices, done, schedule, processes)
-    if processes.first:
-        for name, choice in settings.items():
-            LOGGER.info("%s %s: %s", name.replace("_", " "), choice.value, choice.reason)
+    precision, padding = choices.precision.value, Padding.of(tokenizer)
     identity = _identity(arguments, manifest, choices, processes)
     folder = CheckpointFolder(Path(arguments.checkpoints), arguments.keep_checkpoints)
     found = _found(folder, arguments, identity, processes)
+    if found is not None:
+        at_a_time = RowsAtATime(found.state["micro_batch"], "as in the checkpoint that the run goes on from")
+    elif choices.auto_find_batch_size.value == NEVER:
+        at_a_time = RowsAtATime(arguments.per_device_train_batch_size, "as --per_device_train_batch_size says")
+    else:
+        with trials(model, rows, padding, head, precision, processes.device) as compute:
+            at_a_time = find_rows_at_a_time(min(schedule.share, len(rows)), model, processes, compute)
+    settings = _settings(arguments, choices, done, schedule, processes, at_a_time)
+    if processes.first:
+        for name, choice in settings.items():
+            LOGGER.info("%s %s: %s", name.replace("_", " "), choice.value, choice.reason)
     log = _open_log(folder, found) if processes.first else None
     optimizer = make_optimizer(model, arguments, fused=choices.optimizer.value == "fused")
     stepped = processes.wrap(torch.compile(model, dynamic=True) if choices.compile.value != NEVER else model)
-    precision, padding = choices.precision.value, Padding.of(tokenizer)
     parts = Parts(
         model=model,
         optimizer=optimizer,
-        stepper=Stepper(stepped, optimizer, rows, padding, arguments, precision, processes, head),
+        stepper=Stepper(stepped, optimizer, rows, padding, arguments, precision, processes, head, at_a_time.rows),
         schedule=schedule,
         order=Order(schedule, rows.lengths, arguments.batching == "length_grouped", arguments.seed),
         validation=Validation(
@@ -215,15 +223,21 @@ def _open_log(folder: CheckpointFolder, found: Checkpoint | None) -> RunLog:
 
 
 def _settings(
-    arguments: TrainArguments, choices: Choices, done: Mapping[str, Choice], schedule: Schedule, processes: Processes
+    arguments: TrainArguments,
+    choices: Choices,
+    done: Mapping[str, Choice],
+    schedule: Schedule,
+    processes: Processes,
+    at_a_time: RowsAtATime,
 ) -> dict[str, Choice]:
-    at_once = min(arguments.per_device_train_batch_size, -(-schedule.batch_size // processes.count))
+    at_once = min(at_a_time.rows, schedule.share)
     rounds = -(-schedule.batch_size // (at_once * processes.count))
     reasons = {"length_grouped": "rows of like length need little padding", "random": "as requested"}
     return {
         **{name: Choice(**value) for name, value in choices.items().items()},
         **done,
         "batching": Choice(arguments.batching, reasons[arguments.batching]),
+        "rows_at_a_time": Choice(str(at_once), at_a_time.reason),
         "global_batch": Choice(
             str(schedule.batch_size), f"{at_once} rows × {rounds} rounds × {processes.count} processes"
         ),

@@ -20,6 +20,8 @@ class Schedule:
     steps: int
     """Optimiser steps in all."""
     eval_steps: int | None
+    share: int
+    """Rows of a step that fall on one process, at most."""
 
     @classmethod
     def of(cls, arguments: TrainArguments, rows: int, processes: int) -> "Schedule":
@@ -38,7 +40,7 @@ class Schedule:
         steps = arguments.max_steps or math.ceil(arguments.epochs * in_epoch)
         if steps == 0 or rows == 0:
             raise InputError(f"no training step can be taken: {rows} rows, {arguments.epochs:g} epochs")
-        return cls(rows, batch_size, steps, arguments.eval_steps)
+        return cls(rows, batch_size, steps, arguments.eval_steps, batch_size // processes)
 
     @property
     def steps_in_epoch(self) -> int:

@@ -17,6 +17,7 @@ from finetune.training.batches import Padding, Share, TokenRows, collate, shares
 from finetune.training.network import autocast
 from finetune.training.problems import Head, answered
 from finetune.training.processes import Processes
+from finetune.training.room import TOO_SMALL, is_out_of_memory
 
 LOGGER = logging.getLogger(__name__)
 
@@ -49,10 +50,12 @@ class Stepper:
         precision: str,
         processes: Processes,
         head: Head,
+        rows_at_a_time: int | None = None,
     ) -> None:
         self.model = model
         self.scaler = torch.amp.GradScaler(processes.device.type, enabled=precision == "fp16")
-        self.micro_batch = arguments.per_device_train_batch_size
+        # By default what the arguments say.
+        self.micro_batch = rows_at_a_time or arguments.per_device_train_batch_size
         self._optimizer, self._rows, self._padding = optimizer, rows, padding
         self._arguments, self._precision, self._processes = arguments, precision, processes
         self._head = head
@@ -73,7 +76,9 @@ class Stepper:
                 seed_chance(self._arguments.seed, step, self._processes.rank)
                 loss, tokens, computed = self._backward(mine, self._items(batch))
                 break
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
                 self._lower_batch(error)
         norm = self._update(learning_rate)
         return StepFigures(loss, norm, sum(len(each.rows) for each in mine if each.counts), tokens, computed)
@@ -115,18 +120,17 @@ class Stepper:
             return len(batch)
         return max(1, sum(int((self._rows.row(int(row))["labels"] != IGNORED_LABEL).sum()) for row in batch))
 
-    def _lower_batch(self, error: torch.OutOfMemoryError) -> None:
+    def _lower_batch(self, error: RuntimeError) -> None:
         self._optimizer.zero_grad(set_to_none=True)
         smaller = self.micro_batch // 2
-        advice = "take a smaller checkpoint, a smaller --max_length in prep, or --gradient_checkpointing always"
         if smaller == 0:
-            raise InputError(f"not even one row at a time fits the memory; {advice} ({error})") from None
+            raise InputError(f"{TOO_SMALL} ({error})") from None
         if self._processes.count > 1:
             raise InputError(
                 f"{self.micro_batch} rows at a time do not fit the memory; {smaller} may: "
                 f"--per_device_train_batch_size {smaller} with the same --global_batch_size gives the same result"
             ) from None
-        torch.cuda.empty_cache()
+        torch.cuda.empty_cache()  # nothing without a GPU
         LOGGER.warning(
             "%d rows at a time do not fit the memory; from here on %d, with as many rows in a step as before",
             self.micro_batch,

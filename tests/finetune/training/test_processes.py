@@ -30,6 +30,7 @@ def test_processes_train_as_one_and_the_first_alone_writes(
     # 8 rows in a step on three processes: unequal shares; 36 rows: the last step of an epoch has 4.
     three = given("three", **plain | {"per_device_train_batch_size": 1, "global_batch_size": 9})
     one_of_nine = given("nine", **plain | {"per_device_train_batch_size": 9})
+    found = given("found", **plain | {"per_device_train_batch_size": 4, "auto_find_batch_size": "always"})
     struck = given("struck", **plain | {"per_device_train_batch_size": 4})
     codes = run_forked(
         tmp_path,
@@ -41,6 +42,7 @@ def test_processes_train_as_one_and_the_first_alone_writes(
             Run(struck, {"step": 8}, signal.SIGKILL, ranks=2, struck_rank=1),
             Run(struck, {"step": 3}, signal.SIGTERM, ranks=2, struck_rank=1),
             Run(struck, ranks=2),
+            Run(found, ranks=2),
         ],
     )
     assert codes[:4] == [[0], [0, 0], [0, 0, 0], [0]], (tmp_path / "run-1-0.log").read_text()
@@ -67,6 +69,11 @@ def test_processes_train_as_one_and_the_first_alone_writes(
     assert codes[6] == [0, 0]
     assert figures(struck)[0]["resumed_after_steps"] == [6, 9]
     assert all(torch.equal(tensor, figures(two)[1][name]) for name, tensor in figures(struck)[1].items())
+
+    # Rows at a time are looked for before the processes are joined by the model.
+    assert codes[7] == [0, 0], (tmp_path / "run-7-0.log").read_text()
+    assert figures(found)[0]["settings"]["rows_at_a_time"]["value"] == "4"
+    assert all(torch.equal(tensor, figures(two)[1][name]) for name, tensor in figures(found)[1].items())
 
 
 def test_an_incomplete_environment_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,13 +67,18 @@ def test_killed_anywhere_the_weights_are_those_of_an_uninterrupted_run(
 
 def test_sigterm_saves_first_and_says_so(given: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     alone = given("alone")
-    ended = given("ended", checkpoint_seconds=1000.0, checkpoint_steps=1000)
+    # Rows at a time that are found by trial leave no trace, and are not looked for a second time.
+    found = {"per_device_train_batch_size": 2, "global_batch_size": 8, "auto_find_batch_size": "always"}
+    ended = given("ended", checkpoint_seconds=1000.0, checkpoint_steps=1000, **found)
     codes = run_forked(tmp_path, [Run(alone), Run(ended, {"step": 7}, signal.SIGTERM), Run(ended)])
     assert codes == [[0], [143], [0]]
     told = (tmp_path / "run-1-0.log").read_text()
     assert "SIGTERM after step 7 of 15: a checkpoint was saved" in told
     assert "Traceback" not in told
-    assert "going on after step 7 of 15" in (tmp_path / "run-2-0.log").read_text()
+    assert "rows at a time 8: found by trial on the longest rows" in told
+    told = (tmp_path / "run-2-0.log").read_text()
+    assert "going on after step 7 of 15" in told
+    assert "rows at a time 8: as in the checkpoint that the run goes on from" in told
     assert weights(ended) == weights(alone)
 
 

@@ -94,6 +94,9 @@ def take_steps(
         (CPU, {"compile": "always"}, "compile", "always"),
         (CPU, {}, "pinned_memory", "never"),
         (GPU, {}, "pinned_memory", "always"),
+        (CPU, {}, "auto_find_batch_size", "never"),
+        (GPU, {}, "auto_find_batch_size", "always"),
+        (CPU, {"auto_find_batch_size": "always"}, "auto_find_batch_size", "always"),
     ],
 )
 def test_choices_follow_the_hardware_and_say_why(
