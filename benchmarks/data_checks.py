@@ -16,8 +16,10 @@ from finetune.data.checks.policy import DEFAULT_CHECKS
 from finetune.data.checks.splits import check_rows, check_splits
 from finetune.data.columns import select_examples
 from finetune.data.labels import parse_label_mapping
+from finetune.data.problems import LABEL_KINDS
 from finetune.data.sources import SourceTable, read_path
 from finetune.errors import InputError
+from finetune.tasks import Problem
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Case:
     label: str
     mapping: str = "as-is"
     group: str | None = None
+    problem: Problem = "single_label"
     known: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """(check, split) → rows."""
 
@@ -55,7 +58,7 @@ CASES = {
             ("imbalance", "train"): 373,
         },
     ),
-    "conll2003": Case(("tokens",), "ner_tags", known={("leakage", "test"): 126}),
+    "conll2003": Case(("tokens",), "ner_tags", known={("leakage", "test"): 126}, problem="token_labels"),
     "sst2": Case(("text",), "label", known={("duplicates", "train"): 366, ("conflicting_labels", "train"): 10}),
     "cola": Case(("text",), "label", known={("leakage", "validation"): 16}),
     "stsb": Case(("sentence1", "sentence2"), "label", known={("unbalanced_quotes", "train"): 52}),
@@ -81,18 +84,21 @@ def findings(case: Case, folder: Path) -> list[Finding]:
     Raises:
         InputError: it cannot be read as prep reads data.
     """
+    kind = LABEL_KINDS[case.problem]
     columns = dict(zip(("text", "text_pair"), case.texts, strict=False))
     found, splits = list[Finding](), {}
     for split, table in read_path(folder).items():
         examples, more = select_examples(
-            joined(table), columns, case.label, parse_label_mapping(case.mapping), split, group_column=case.group
+            *(joined(table), columns, case.label, parse_label_mapping(case.mapping), split),
+            group_column=case.group,
+            kind=kind,
         )
         found += more
-        examples, more = check_rows(split, examples, list(columns), DEFAULT_CHECKS)
+        examples, more = check_rows(split, examples, list(columns), DEFAULT_CHECKS, kind)
         splits[split], found = examples, found + more
     if "test" not in splits:
         splits["test"] = splits["validation"]
-    *_, more = check_splits(splits, list(columns), DEFAULT_CHECKS, case.group)
+    *_, more = check_splits(splits, list(columns), DEFAULT_CHECKS, case.group, kind)
     return found + more
 
 

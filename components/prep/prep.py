@@ -97,7 +97,9 @@ class PrepArguments:
     )
     repair: str = field(
         default=NO_REPAIR,
-        metadata={"help": "what is undone in the texts: 'none', or 'html', 'encoding' or both, separated by a comma"},
+        metadata={
+            "help": "what is undone: 'none', or some of 'html', 'encoding' (texts) and 'tags', with commas between"
+        },
     )
     slice_columns: str = field(
         default=NO_COLUMN,

@@ -12,7 +12,8 @@ from finetune.data.checks.copies import GROUP
 from finetune.data.checks.finding import Finding
 from finetune.data.checks.findings import Problem, settle
 from finetune.data.checks.policy import DEFAULT_CHECKS, DataChecks
-from finetune.data.checks.texts import ENCODING, UNDECODED, repair
+from finetune.data.checks.tags import with_begins
+from finetune.data.checks.texts import ENCODING, TAGS, UNDECODED, repair
 from finetune.data.examples import Examples
 from finetune.data.label_values import is_missing, strings_in
 from finetune.data.labels import LabelMapping
@@ -54,7 +55,7 @@ def select_examples(
         mapping: what the label values are called.
         split: its name, for findings.
         policy: what to do about rows that cannot be used.
-        repairs: what is undone in the texts: see `finetune.data.checks.texts`.
+        repairs: what is undone in texts and tags: see `finetune.data.checks.texts`.
         slice_columns: further columns of the source whose values are kept, to slice the test rows by.
         group_column: a column of the source whose values should not be in two splits.
         kind: what labels are.
@@ -95,7 +96,12 @@ def select_examples(
     findings += [] if finding is None else [finding]
     examples, finding = _drop_unlabelled(table, examples, split, policy, kind)
     findings += [] if finding is None else [finding]
-    return _named(table, examples, mapping, kind, list(columns)), findings
+    examples = _named(table, examples, mapping, kind, list(columns))
+    if TAGS in repairs:
+        labels = {LABEL: list(map(with_begins, examples.frame[LABEL]))}
+        examples, found = _replaced(examples, labels, TAGS, split)
+        findings += found
+    return examples, findings
 
 
 def label_columns_of(label_column: str, kind: LabelKind) -> list[str]:
@@ -170,21 +176,29 @@ def _drop_unlabelled(
 def _repair(
     examples: Examples, columns: Mapping[str, str], repairs: Sequence[str], split: str
 ) -> tuple[Examples, list[Finding]]:
+    repairs = [name for name in repairs if name != TAGS]
     if not repairs:
         return examples, []
     texts: dict[str, list[Any]] = {name: [repair(text, repairs) for text in examples.frame[name]] for name in columns}
     if ENCODING in repairs:
         values = examples.frame[LABEL]
         texts[LABEL] = [repair(value, [ENCODING]) if isinstance(value, str) else value for value in values]
+    return _replaced(examples, texts, " and ".join(repairs), split)
+
+
+def _replaced(
+    examples: Examples, columns: Mapping[str, list[Any]], detail: str, split: str
+) -> tuple[Examples, list[Finding]]:
+    """Put repaired columns in place, and say in which rows they differ."""
     changed = np.zeros(len(examples.frame), dtype=bool)
-    for name, column in texts.items():
+    for name, column in columns.items():
         before = examples.frame[name]
         changed |= np.fromiter(
             (new is not old and new != old for new, old in zip(column, before, strict=True)), dtype=bool
         )
     rows = tuple(str(row + 1) for row in examples.frame.index[changed][:5])
-    finding = Finding("repair", split, "repaired", int(changed.sum()), len(changed), " and ".join(repairs), rows)
-    return replace(examples, frame=examples.frame.assign(**texts)), [finding] if changed.any() else []
+    finding = Finding("repair", split, "repaired", int(changed.sum()), len(changed), detail, rows)
+    return replace(examples, frame=examples.frame.assign(**columns)), [finding] if changed.any() else []
 
 
 def _has_undecoded(value: Any) -> bool:

@@ -15,6 +15,7 @@ from finetune.data.checks.copies import GROUP
 from finetune.data.checks.finding import Finding
 from finetune.data.checks.policy import DEFAULT_CHECKS, DataChecks
 from finetune.data.checks.splits import check_lengths, check_rows, check_splits
+from finetune.data.checks.texts import TAGS
 from finetune.data.columns import label_columns_of, select_examples
 from finetune.data.examples import Examples
 from finetune.data.labels import LabelMapping, parse_label_mapping
@@ -108,6 +109,8 @@ def prepare(request: PrepareRequest, folder: Path, tables: Mapping[str, Path] = 
         raise InputError(
             f"--repair {','.join(request.repairs)}: answers are places in the text as it is; expected none"
         )
+    if TAGS in request.repairs and not kind.tags:
+        raise InputError(f"--repair {TAGS}: the labels of {task.name} are no tags; expected html or encoding")
     given, findings = _select(request, task, mapping, kind)
     splits = complete_splits(given, request.validation_share, request.test_share, request.seed, kind)
     splits, keys, found = check_splits(splits, task.text_columns, request.checks, request.group_column, kind)
@@ -208,7 +211,7 @@ def _select(
         parts.setdefault(split, []).append(examples)
     given = {}
     for split, several_parts in parts.items():
-        examples, found = check_rows(split, _joined(several_parts), task.text_columns, request.checks)
+        examples, found = check_rows(split, _joined(several_parts), task.text_columns, request.checks, kind)
         findings += found
         given[split] = examples
     return given, findings

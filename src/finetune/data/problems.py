@@ -43,6 +43,8 @@ class LabelKind:
     """Cut splits get the same share of each label."""
     together: str | None = None
     """Rows with the same text in this column stay in one split when splits are cut."""
+    tags: bool = False
+    """Labels are tags, whose order says where an entity begins."""
     repairs: bool = True
     """False where labels are places in the text as it is."""
     numbers: bool = False
@@ -86,6 +88,7 @@ LABEL_KINDS: Mapping[Problem, LabelKind] = MappingProxyType(
             read_text=label_values.words_text,
             check=label_values.check_tags,
             background=label_values.OUTSIDE,
+            tags=True,
             offsets=True,
         ),
         "answer_spans": LabelKind(

@@ -36,6 +36,8 @@ class DataChecks:
     """As "cafÃ©": UTF-8 that was read as another encoding."""
     unbalanced_quotes: Action = "warn"
     """An odd number of quotation marks in a text, as a mistaken reading of csv leaves them."""
+    tag_order: Action = "warn"
+    """Tags that go on with an entity which does not stand before them, as I-PER after O."""
     conflicting_labels: Action = "warn"
     """The same texts with different labels within a split."""
     duplicates: Action = "warn"

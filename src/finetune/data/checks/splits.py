@@ -18,6 +18,7 @@ from finetune.data.checks.copies import (
 from finetune.data.checks.finding import Finding
 from finetune.data.checks.findings import Problem, describe, dropping, judge, settle
 from finetune.data.checks.policy import DataChecks
+from finetune.data.checks.tags import tag_order
 from finetune.data.checks.texts import text_problems
 from finetune.data.examples import Examples
 from finetune.data.manifest import LABEL
@@ -31,14 +32,20 @@ _OTHERS = ("validation", "test")
 
 
 def check_rows(
-    split: str, examples: Examples, text_columns: Sequence[str], policy: DataChecks
+    split: str,
+    examples: Examples,
+    text_columns: Sequence[str],
+    policy: DataChecks,
+    kind: LabelKind = LABEL_KINDS["single_label"],
 ) -> tuple[Examples, list[Finding]]:
-    """Check a split as the source gives it: marks in the texts, conflicting labels, duplicates.
+    """Check a split as the source gives it: marks in the texts, the order of tags, conflicting labels, duplicates.
 
     Raises:
         InputError: the policy says fail, or nothing would be left.
     """
     problems = list(text_problems(examples.frame, text_columns))
+    if kind.tags:
+        problems.append(tag_order(examples.frame[LABEL]))
     examples, findings = _settle_all(problems, split, examples, policy)
     keys = text_keys(examples.frame, text_columns)
     found = [conflicts(examples.frame, keys, split), duplicates(examples.frame, keys, split)]

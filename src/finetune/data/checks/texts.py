@@ -12,7 +12,7 @@ import pandas as pd
 from finetune.data.checks.findings import Problem
 from finetune.errors import InputError
 
-HTML, ENCODING = "html", "encoding"
+HTML, ENCODING, TAGS = "html", "encoding", "tags"
 NO_REPAIR = "none"
 UNDECODED = re.compile("[\udc80-\udcff]+")
 """What Python's "surrogateescape" makes of bytes that are no UTF-8."""
@@ -58,7 +58,7 @@ def text_problems(frame: pd.DataFrame, text_columns: Sequence[str]) -> Iterator[
 
 
 def parse_repairs(text: str) -> tuple[str, ...]:
-    """Parse --repair: "none", or html and encoding, separated by a comma.
+    """Parse --repair: "none", or some of html, encoding and tags, separated by commas.
 
     Raises:
         InputError: something else is named.
@@ -66,8 +66,8 @@ def parse_repairs(text: str) -> tuple[str, ...]:
     repairs = tuple(part.strip() for part in text.split(",") if part.strip())
     if repairs == (NO_REPAIR,):
         return ()
-    if not repairs or not set(repairs) <= {HTML, ENCODING}:
-        raise InputError(f"--repair {text!r}: expected none, or {HTML} and {ENCODING}, separated by a comma")
+    if not repairs or not set(repairs) <= {HTML, ENCODING, TAGS}:
+        raise InputError(f"--repair {text!r}: expected none, or {HTML}, {ENCODING} and {TAGS}, separated by commas")
     return repairs
 
 

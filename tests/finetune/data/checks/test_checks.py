@@ -196,3 +196,40 @@ def test_test_rows_keep_the_values_to_slice_by(run, tmp_path: Path) -> None:
     assert bare.splits["test"].sha256 == manifest.splits["test"].sha256
     with pytest.raises(InputError, match=r"no column 'colour'; found text, label, product"):
         run(rows("train"), slice_columns=("colour",))
+
+
+def tagged(split: str, *more: str) -> Rows:
+    """Rows of four words with a tag each, none like another of any split."""
+    tags = ["B-PER I-PER O B-LOC", "O O B-PER O", *more]
+    return [{"text": f"{split} parcel is {i}".split(), "label": row.split()} for i, row in enumerate(tags)]
+
+
+def test_tags_that_go_on_with_nothing_as_in_iob1(run) -> None:
+    asked = {"task": "token-classification", "imbalance_limit": 100.0}
+    others = {"more": tagged("more"), "test": tagged("test", "O O I-PER I-PER")}
+    train = tagged("train", "I-PER I-PER O I-PER", "B-LOC I-PER O O", "B-PER B-PER I-PER O")
+    manifest = run(train, **others, **asked)
+    assert found(manifest) == {
+        ("tag_order", "train"): ("warn", 2, ("3", "4")),
+        ("tag_order", "test"): ("warn", 1, ("3",)),
+    }
+    assert {finding.detail for finding in manifest.findings} == {
+        f"{found}; --repair tags makes these B- and S-"
+        for found in (
+            "3 entities begin with I- or E-, as I-PER at the start",
+            "1 entities begin with I- or E-, as I-PER after O",
+        )
+    }
+    with pytest.raises(InputError, match=r"test\.jsonl: tag_order: .* 1 row of 3, first: row 3; the data checks say"):
+        run(train, **others, **asked, tag_order="fail")
+    assert run(train, **others, **asked, tag_order="drop").splits["train"].dropped == {"tag order": 2}
+
+    repaired = run(train, **others, **asked, tag_order="fail", repairs=("tags",))
+    assert found(repaired) == {
+        ("repair", "train"): ("repaired", 2, ("3", "4")),
+        ("repair", "test"): ("repaired", 1, ("3",)),
+    }
+    assert {finding.detail for finding in repaired.findings} == {"tags"}
+    assert repaired.splits["train"].labels == {"B-LOC": 2, "B-PER": 7, "I-PER": 3, "O": 8}
+    with pytest.raises(InputError, match="--repair tags: the labels of text-classification are no tags"):
+        run(rows("train"), repairs=("tags",))

@@ -58,6 +58,7 @@ def test_only_what_is_asked_for_is_undone(text: str, repairs: str, repaired: str
 
 def test_repairs_are_none_or_known() -> None:
     assert parse_repairs("none") == ()
+    assert parse_repairs("tags, html") == ("tags", "html")
     for wrong in ("", "all", "none,html", "html;encoding"):
-        with pytest.raises(InputError, match="expected none, or html and encoding"):
+        with pytest.raises(InputError, match="expected none, or html, encoding and tags"):
             parse_repairs(wrong)
