@@ -85,8 +85,8 @@ def serve(connection: socket.socket) -> Callable[[], None] | None:
     Returns:
         In each child what it is to run; None when nothing can be forked.
     """
-    stream = connection.makefile("r", encoding="utf-8")
-    order = json.loads(stream.readline())
+    asked = Lines(connection)
+    order = json.loads(asked.read()[0])
     read = ReadVariables()
     variables = dict(os.environ)
     try:
@@ -100,7 +100,7 @@ def serve(connection: socket.socket) -> Callable[[], None] | None:
     gc.collect()
     gc.freeze()  # a collection in a child would write to, and so copy, every page that holds an object
     tell(connection, ready=True, cpu_seconds=time.process_time())
-    with wakeups() as woken, selectors.DefaultSelector() as selector, stream, connection:
+    with wakeups() as woken, selectors.DefaultSelector() as selector, connection:
         children: dict[int, int] = {}
         selector.register(connection, selectors.EVENT_READ)
         selector.register(woken, selectors.EVENT_READ)
@@ -109,10 +109,12 @@ def serve(connection: socket.socket) -> Callable[[], None] | None:
             if woken in ready:
                 os.read(woken, 4096)
                 reap(children, connection)
-            if connection in ready:
-                line = stream.readline()
-                if not line:
-                    os._exit(0)
+            if connection not in ready:
+                continue
+            lines = asked.read()
+            if not lines:
+                os._exit(0)
+            for line in lines:
                 task = json.loads(line)
                 try:
                     pid = start(task, variables, read.names)
@@ -123,6 +125,22 @@ def serve(connection: socket.socket) -> Callable[[], None] | None:
                     return lambda: run_script(task["script"])
                 children[pid] = task["number"]
                 tell(connection, number=task["number"], pid=pid)
+
+
+class Lines:
+    """Reads lines, and gives all of them that have come: one kept back would wait for the next to make it seen."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._rest = b""
+
+    def read(self) -> list[bytes]:
+        """Wait for a line; give it and those that came with it, none at the end."""
+        while True:
+            received = self._connection.recv(1 << 16)
+            *lines, self._rest = (self._rest + received).split(b"\n")
+            if lines or not received:
+                return lines
 
 
 def import_all(wanted: list[dict[str, Any]]) -> None:

@@ -1,6 +1,8 @@
 """Jobs whose commands run in environments of their own."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -97,3 +99,69 @@ def test_what_cannot_be_built_is_said_before_there_is_a_job(machine, job, write)
         machine.run(job, isolated=True)
 
     assert not (machine.home / "jobs").exists()
+
+
+SWEEP = """\
+type: sweep
+trial:
+  command: python train.py --x ${{search_space.x}} --out ${{outputs.out}}
+  code: ./code
+  environment: file:environment.yml
+outputs: {out: {type: uri_folder}}
+search_space:
+  x: {type: choice, values: [1, 2]}
+sampling_algorithm: grid
+objective: {goal: maximize, primary_metric: score}
+limits: {max_total_trials: 2}
+"""
+TRIAL = """\
+import tiny
+
+import importlib.util, json, os, pathlib, sys
+
+x, out = sys.argv[2], pathlib.Path(sys.argv[4])
+pathlib.Path(os.environ["METRICS"], os.environ["MLFLOW_RUN_ID"] + ".score").write_text(x)
+facts = {
+    "tiny": [tiny.VERSION, tiny.__file__],
+    "ours": importlib.util.find_spec("yaml") is not None,
+    "path": sys.path,
+    "prefix": [sys.prefix, sys.base_prefix],
+    "executable": sys.executable,
+    "environment": {name: os.environ.get(name) for name in ("PATH", "VIRTUAL_ENV", "PYTHONPATH")},
+    "forked": "warm/server.py" in pathlib.Path(f"/proc/{os.getppid()}/cmdline").read_text(),
+}
+(out / "facts.json").write_text(json.dumps(facts))
+"""
+
+
+def test_trials_start_warm_in_the_environment_of_the_sweep(machine, job, write):
+    """The imports are done by the Python that was built, which has what this one lacks, and the other way round."""
+    write("code/train.py", TRIAL)
+    file = write("sweep.yml", SWEEP)
+    warm = machine.create(file, isolated=True)
+    cold = machine.create(file, isolated=True, rerun=True, warm=False)
+
+    assert re.fullmatch(
+        r"warm: the imports of train\.py are done once, in [0-9.]+ CPU-seconds", warm.steps["sweep"].start
+    )
+    assert cold.steps["sweep"].start is None
+    (built,) = machine.home.glob("environments/*/environment.json")
+    for number in range(2):
+        facts = []
+        for record in (warm, cold):
+            outputs = machine.home / "jobs" / record.name / "steps" / "sweep" / "trials" / str(number) / "outputs"
+            facts.append(json.loads((outputs / "out" / "facts.json").read_text().replace(record.name, "JOB")))
+        assert [each.pop("forked") for each in facts] == [True, False]
+        assert facts[0] == facts[1]
+        version, place = facts[0]["tiny"]
+        assert version == "1.0"
+        assert Path(place).is_relative_to(built.parent)
+        assert not facts[0]["ours"]
+
+
+def test_trials_start_cold_where_the_environment_lacks_what_they_import(machine, job, write):
+    write("code/train.py", "import absent\n" + TRIAL)
+    step = machine.create(write("sweep.yml", SWEEP), isolated=True).steps["sweep"]
+
+    assert step.start == "cold: absent cannot be imported: No module named 'absent'"
+    assert step.error.startswith("all trials failed; trial 0: exit code 1: ModuleNotFoundError")
