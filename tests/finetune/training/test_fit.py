@@ -7,6 +7,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
+import torch
 from support import load_component, track_in, train_model
 
 from finetune.errors import InputError
@@ -82,6 +83,15 @@ def test_the_record_and_the_run_tell_the_same_story(trained_model: Path) -> None
     assert len(history) == 20
     losses = [point.value for point in mlflow.MlflowClient().get_metric_history(run.info.run_id, "loss")]
     assert losses[-1] < losses[0]
+    of_steps = {"learning_rate", "grad_norm", "samples_per_second", "tokens_per_second", "padding_share", "epoch"}
+    for name in of_steps:
+        points = mlflow.MlflowClient().get_metric_history(run.info.run_id, name)
+        assert [point.step for point in points] == list(range(1, record["steps"] + 1)), name
+    assert record["versions"]["torch"] == torch.__version__
+    assert record["versions"].keys() >= {"transformers", "mlflow", "numpy"}
+    assert record["hardware"]["cores"] > 0
+    assert record["hardware"]["memory_gib"] > 0
+    assert all(setting["value"] and setting["reason"] for setting in record["settings"].values())
     assert record["data"].keys() == {"train", "validation", "test"}
 
 

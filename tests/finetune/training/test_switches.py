@@ -1,5 +1,6 @@
 """Each switch of TrainArguments takes effect, and those that must not change the result do not."""
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -256,6 +257,89 @@ def test_models_whose_heads_read_more_keep_all_tokens() -> None:
     assert set_up(other, arguments(), choose(arguments(), CPU))[1]["last_layer"].value == "all_tokens"
     with pytest.raises(InputError, match="--last_layer first_token: not for this model"):
         set_up(other, given, choose(given, CPU))
+
+
+def test_flash_attention_is_given_the_real_tokens_alone(
+    model: Callable[..., Any], rows: TokenRows, padding: Padding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its kernels are for GPUs; here a stand-in of theirs sees what a batch of ours becomes."""
+    from transformers import modeling_flash_attention_utils as flash
+
+    seen: list[int] = []
+
+    def varlen(
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        cu_seqlens_q: torch.Tensor,
+        cu_seqlens_k: torch.Tensor,
+        max_seqlen_q: int,
+        max_seqlen_k: int,
+        dropout_p: float = 0.0,
+        softmax_scale: float | None = None,
+        causal: bool = False,
+    ) -> torch.Tensor:
+        """Take all rows' tokens one after the other, shape (tokens, heads, size), and where each row begins."""
+        assert not causal
+        seen.append(len(q))
+        ends = cu_seqlens_q.tolist()
+        parts = []
+        for start, end in itertools.pairwise(ends):
+            row = [each[start:end].transpose(0, 1) for each in (q, k, v)]
+            parts.append(torch.nn.functional.scaled_dot_product_attention(*row, scale=softmax_scale).transpose(0, 1))
+        return torch.cat(parts)
+
+    functions = (None, varlen, None, flash._pad_input, flash._unpad_input)
+    process = flash._lazy_define_process_function(varlen)
+    monkeypatch.setattr(flash, "lazy_import_flash_attention", lambda *given, **more: (functions, (process, dict)))
+    plain, ours = model().eval(), model().eval()
+    ours.config._attn_implementation_internal = "flash_attention_2"  # past the check for a GPU
+    batch = collate(rows, range(12), padding, pin=False)
+    real = int(rows.lengths[:12].sum())
+    assert real < batch["input_ids"].numel()
+    outputs = [each(**batch) for each in (plain, ours)]
+    assert seen == [real]
+    assert torch.allclose(outputs[0].logits, outputs[1].logits, atol=1e-5)
+    for output in outputs:
+        output.loss.backward()
+    for (name, one), (_, other) in zip(plain.named_parameters(), ours.named_parameters(), strict=True):
+        assert torch.allclose(one.grad, other.grad, atol=1e-5), name
+
+
+def test_batches_are_pinned_where_asked(rows: TokenRows, padding: Padding, monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned: list[torch.Size] = []
+
+    def pin(tensor: torch.Tensor) -> torch.Tensor:
+        pinned.append(tensor.shape)
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    batch = collate(rows, range(3), padding, pin=False)
+    assert not pinned
+    collate(rows, range(3), padding, pin=True)
+    assert pinned == [tensor.shape for tensor in batch.values()]
+
+
+def test_fp16_scales_the_loss_and_takes_it_back(
+    model: Callable[..., Any], rows: TokenRows, padding: Padding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU, whose scaler is the GPU's; what overflows changes no weight and halves the scale."""
+    network = model().eval()
+    given = arguments(precision="fp16", max_grad_norm=1e9)
+    stepper = Stepper(network, make_optimizer(network, given, True), rows, padding, given, "fp16", ALONE, HEAD)
+    plain = Stepper(network, make_optimizer(network, given, True), rows, padding, given, "fp32", ALONE, HEAD)
+    batch = np.arange(8)
+    scale = stepper.scaler.get_scale()
+    assert scale > 1
+    expected = plain.take(batch, 0, 0.0)
+    taken = stepper.take(batch, 0, 0.0)
+    assert taken.loss == pytest.approx(expected.loss, rel=0.01)
+    assert taken.gradient_norm == pytest.approx(expected.gradient_norm, rel=0.05)
+    before = {name: each.detach().clone() for name, each in network.named_parameters()}
+    stepper.scaler.update(1e38)
+    assert not np.isfinite(stepper.take(batch, 1, 0.1).gradient_norm)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.named_parameters())
+    assert stepper.scaler.get_scale() == pytest.approx(5e37)
 
 
 @pytest.mark.parametrize("micro_batch", [1, 3, 8])
