@@ -1,8 +1,10 @@
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -11,8 +13,10 @@ import torch
 from support import load_component, track_in, train_model
 
 from finetune.errors import InputError
+from finetune.tracking import SPOOL
 from finetune.training.arguments import TrainArguments
 from finetune.training.contents import EXAMPLE_PREDICTION, TRAINING_RECORD
+from finetune.training.fit import fit
 
 
 def arguments(**given: object) -> TrainArguments:
@@ -185,3 +189,27 @@ def test_without_a_best_checkpoint_the_last_weights_are_described(
     (run,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
     history = [point.value for point in mlflow.MlflowClient().get_metric_history(run.info.run_id, "score")]
     assert json.loads((model / TRAINING_RECORD).read_text())["validation"]["score"] == history[-1]
+
+
+def test_a_tracking_server_that_is_away_stops_no_training(
+    message_dataset: Path,
+    tiny_checkpoint: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    request: pytest.FixtureRequest,
+) -> None:
+    before = mlflow.get_tracking_uri()
+    request.addfinalizer(lambda: mlflow.set_tracking_uri(before))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        mlflow.set_tracking_uri(f"http://127.0.0.1:{probe.getsockname()[1]}")
+    given = arguments(max_steps=3, per_device_train_batch_size=8, checkpoint=str(tiny_checkpoint))
+    folders = {"dataset": message_dataset, "model": tmp_path / "model", "checkpoints": tmp_path / "checkpoints"}
+    fit(replace(given, **{name: str(folder) for name, folder in folders.items()}))
+    record = json.loads((tmp_path / "model" / TRAINING_RECORD).read_text())
+    assert (record["steps"], record["mlflow_run"]) == (3, None)
+    assert "the tracking server does not answer; training goes on" in caplog.text
+    kept = [json.loads(line) for line in (tmp_path / "checkpoints" / SPOOL).read_text().splitlines()]
+    assert [line["step"] for line in kept if line.get("metric") == "loss"] == [1, 2, 3]
+    assert "score" in {line.get("metric") for line in kept}
+    assert "per_device_train_batch_size" in {line.get("parameter") for line in kept}
