@@ -55,39 +55,57 @@ def kinds(parts: Parts) -> set[type]:
     return {type(module) for module in parts.model.modules()}
 
 
-SWITCHES: list[tuple[str, str, Callable[[Parts], bool]]] = [
-    ("attention", "eager", lambda parts: parts.model.config._attn_implementation == "eager"),
-    ("attention", "sdpa", lambda parts: parts.model.config._attn_implementation == "sdpa"),
-    ("dropout", "threshold", lambda parts: ThresholdDropout in kinds(parts)),
-    ("dropout", "native", lambda parts: ThresholdDropout not in kinds(parts) and torch.nn.Dropout in kinds(parts)),
-    ("matmul_precision", "highest", lambda parts: torch.get_float32_matmul_precision() == "highest"),
-    ("matmul_precision", "medium", lambda parts: torch.get_float32_matmul_precision() == "medium"),
-    ("optimizer", "fused", lambda parts: parts.optimizer.defaults["fused"] is True),
-    ("optimizer", "foreach", lambda parts: parts.optimizer.defaults["foreach"] is True),
-    ("precision", "bf16", lambda parts: parts.stepper._precision == parts.validation.precision == "bf16"),
-    ("precision", "fp16", lambda parts: parts.stepper.scaler.is_enabled()),
-    ("precision", "fp32", lambda parts: not parts.stepper.scaler.is_enabled()),
-    ("batching", "random", lambda parts: not parts.order._grouped),
-    ("batching", "length_grouped", lambda parts: parts.order._grouped),
-    ("last_layer", "all_tokens", lambda parts: "forward" not in vars(parts.model.base_model.encoder.layer[-1])),
-    ("last_layer", "first_token", lambda parts: "forward" in vars(parts.model.base_model.encoder.layer[-1])),
-    ("gradient_checkpointing", "always", lambda parts: parts.model.is_gradient_checkpointing),
-    ("gradient_checkpointing", "never", lambda parts: not parts.model.is_gradient_checkpointing),
-    ("compile", "never", lambda parts: parts.stepper.model is parts.model),
-]
+def first_token_only(parts: Parts) -> bool:
+    return "forward" in vars(parts.model.base_model.encoder.layer[-1])
 
 
-@pytest.mark.parametrize(("name", "value", "holds"), SWITCHES, ids=[f"{row[0]}-{row[1]}" for row in SWITCHES])
-def test_a_switch_is_what_trains(
-    about_to_train: Callable[..., tuple[Parts, Settings]], name: str, value: str, holds: Callable[[Parts], bool]
+HELD: dict[str, Callable[[Parts], object]] = {
+    "attention": lambda parts: parts.model.config._attn_implementation,
+    "dropout": lambda parts: "threshold" if ThresholdDropout in kinds(parts) else "native",
+    "matmul_precision": lambda parts: torch.get_float32_matmul_precision(),
+    "optimizer": lambda parts: "fused" if parts.optimizer.defaults["fused"] else "foreach",
+    "precision": lambda parts: parts.stepper._precision,
+    "batching": lambda parts: "length_grouped" if parts.order._grouped else "random",
+    "last_layer": lambda parts: "first_token" if first_token_only(parts) else "all_tokens",
+    "gradient_checkpointing": lambda parts: "always" if parts.model.is_gradient_checkpointing else "never",
+    "compile": lambda parts: "never" if parts.stepper.model is parts.model else "always",
+}
+"""How a switch's value is seen in what trains."""
+ONE = {
+    "attention": "eager",
+    "dropout": "native",
+    "matmul_precision": "highest",
+    "optimizer": "foreach",
+    "precision": "bf16",
+    "batching": "random",
+    "last_layer": "all_tokens",
+    "gradient_checkpointing": "always",
+    "compile": "never",
+}
+OTHER = {
+    "attention": "sdpa",
+    "dropout": "native",
+    "matmul_precision": "medium",
+    "optimizer": "fused",
+    "precision": "fp16",
+    "batching": "length_grouped",
+    "last_layer": "first_token",
+    "gradient_checkpointing": "never",
+    "compile": "never",
+}
+
+
+@pytest.mark.parametrize("switches", [ONE, OTHER, {"attention": "eager", "dropout": "threshold", "precision": "fp32"}])
+def test_what_is_asked_for_is_what_trains(
+    about_to_train: Callable[..., tuple[Parts, Settings]], switches: dict[str, str]
 ) -> None:
     before = torch.get_float32_matmul_precision()
-    # The other dropout brings attention of its own.
-    native = {"dropout": "native"} if name == "attention" else {}
     try:
-        parts, logged = about_to_train(**native, **{name: value})
-        assert holds(parts)
-        assert logged[name] == value
+        parts, logged = about_to_train(**switches)
+        assert {name: HELD[name](parts) for name in switches} == switches
+        assert {name: logged[name] for name in switches} == switches
+        assert parts.validation.precision == switches["precision"]
+        assert parts.stepper.scaler.is_enabled() == (switches["precision"] == "fp16")
     finally:
         torch.set_float32_matmul_precision(before)
 
