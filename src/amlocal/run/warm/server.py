@@ -117,14 +117,13 @@ def serve(connection: socket.socket) -> Callable[[], None] | None:
             for line in lines:
                 task = json.loads(line)
                 try:
-                    pid = start(task, variables, read.names)
+                    pid = start(task, variables, read.names, connection)
                 except (RefusedError, OSError) as reason:
                     tell(connection, number=task["number"], refused=str(reason))
                     continue
                 if pid == 0:
                     return lambda: run_script(task["script"])
                 children[pid] = task["number"]
-                tell(connection, number=task["number"], pid=pid)
 
 
 class Lines:
@@ -263,13 +262,15 @@ def reap(children: dict[int, int], connection: socket.socket) -> None:
             tell(connection, number=children.pop(pid), status=status, cpu_seconds=used)
 
 
-def start(task: dict[str, Any], variables: dict[str, str], read: set[str]) -> int:
+def start(task: dict[str, Any], variables: dict[str, str], read: set[str], connection: socket.socket) -> int:
     """Fork.
 
     Args:
         task: the script to start.
         variables: the environment in which this process imported.
         read: the variables that the imports asked for.
+        connection: where the new process is made known before it does anything. Whoever knows of none starts the
+            script in the usual way when this process ends, and it would run twice.
 
     Returns:
         The new process; 0 in it.
@@ -285,9 +286,11 @@ def start(task: dict[str, Any], variables: dict[str, str], read: set[str]) -> in
     sys.stdout.flush()
     sys.stderr.flush()
     reading, writing = os.pipe()
+    waiting, known = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reading)
+        os.close(known)
         problem = "the process could not be set up"
         try:
             become(task)
@@ -299,14 +302,22 @@ def start(task: dict[str, Any], variables: dict[str, str], read: set[str]) -> in
                 os.write(writing, problem.encode(errors="replace"))
                 os._exit(1)
         os.close(writing)
+        if not os.read(waiting, 1):
+            os._exit(1)
+        os.close(waiting)
         return 0
     os.close(writing)
+    os.close(waiting)
     with os.fdopen(reading, "rb") as stream:
         told = stream.read()  # its end: the child has a session of its own, and may be ended by its group
-    if told:
-        os.waitpid(pid, 0)
-        raise RefusedError(told.decode(errors="replace"))
-    return pid
+    with os.fdopen(known, "wb", buffering=0) as go:
+        if not told:
+            tell(connection, number=task["number"], pid=pid)
+            with contextlib.suppress(BrokenPipeError):  # killed already, which its status will tell
+                go.write(b".")
+            return pid
+    os.waitpid(pid, 0)
+    raise RefusedError(told.decode(errors="replace"))
 
 
 def become(task: dict[str, Any]) -> None:
