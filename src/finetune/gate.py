@@ -169,7 +169,7 @@ def _rows_check(challenger: Evidence, rows: TestRows, policy: GatePolicy) -> Che
     name = "test rows"
     if challenger.test_sha256 != rows.sha256:
         return Check(name, False, "the challenger was measured on other rows than the test split's")
-    if rows.rows < 1:
+    if not rows.rows >= 1:
         return Check(name, False, "no test row is left to measure on")
     if rows.labels_without_rows:
         labels = ", ".join(rows.labels_without_rows)

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from finetune.errors import InputError
-from finetune.metrics.known import LESS_IS_BETTER, UNBOUNDED, slice_metric
+from finetune.metrics.known import COST_METRICS, LESS_IS_BETTER, UNBOUNDED, slice_metric
 from finetune.metrics.known import known_metrics as metrics_of
 from finetune.tasks import Task
 
@@ -109,8 +109,10 @@ def read_policy(path: Path, task: Task) -> GatePolicy:
             raise InputError(f"{path}: {key} {wrong[0]}: it would stop good models and let bad ones pass")
     if policy.margin >= 1 or (policy.slice_margin >= 1 and slice_metric(task) not in UNBOUNDED):
         raise InputError(f"{path}: a margin of 1 or more accepts any loss")
-    if not policy.minimum and not policy.maximum:
-        raise InputError(f"{path}: neither minimum nor maximum holds a limit; a first model would pass unseen")
+    if not {*policy.minimum, *policy.maximum} - {*COST_METRICS}:
+        raise InputError(
+            f"{path}: neither minimum nor maximum limits what its answers are worth; a first model would pass unseen"
+        )
     return policy
 
 

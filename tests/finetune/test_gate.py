@@ -153,11 +153,11 @@ def test_other_test_rows_fail() -> None:
     assert failed(decide(evidence(test="other"), champion(), ROWS, POLICY)) == ["test rows", "against the champion"]
 
 
-def test_no_test_rows_fail() -> None:
-    assert failed(decide(evidence(), champion(), replace(ROWS, rows=0), POLICY)) == [
-        "test rows",
-        "against the champion",
-    ]
+@pytest.mark.parametrize("rows", [0, math.nan])
+def test_no_test_rows_fail(rows: float) -> None:
+    measured = replace(ROWS, rows=rows)
+    assert failed(decide(evidence(), champion(), measured, POLICY)) == ["test rows", "against the champion"]
+    assert failed(decide(evidence(), NoChampion("e"), measured, POLICY)) == ["test rows"]
 
 
 @pytest.mark.parametrize(("choice", "promoted"), [("reject", False), ("subtract", False), ("accept", True)])
