@@ -26,6 +26,8 @@ VERSION = re.compile(r"[0-9]+")
 RUN = re.compile(r"[0-9]+")
 ADDRESS = re.compile(r"https://[^\s()<>]+")
 DIGEST = re.compile(r"[0-9a-f]{64}")
+POLICIES = "endpoints/*/gate*.yml"
+"""The gate's policies of this commit."""
 
 
 class CandidateError(Exception):
@@ -109,6 +111,26 @@ def _check_reports(candidate: Path, verdict_sha256: str) -> None:
         raise CandidateError(f"{candidate}: the reports' sha256 are {reports}; those of the verdict are {expected}")
 
 
+def check_policy(candidate: Path, root: Path) -> None:
+    """Prove that the verdict was reached by a policy that was reviewed: a training by hand can name any other.
+
+    Args:
+        candidate: the folder with verdict.json.
+        root: a checkout of main.
+
+    Raises:
+        CandidateError: no policy in the checkout is the verdict's.
+    """
+    verdict = json.loads((candidate / VERDICT).read_bytes())
+    found = verdict.get("policy_sha256")
+    known = {hashlib.sha256(path.read_bytes()).hexdigest() for path in root.glob(POLICIES)}
+    if found not in known:
+        raise CandidateError(
+            f"{candidate / VERDICT}: its policy has the sha256 {found}, which is none of {POLICIES} on main; "
+            "train again by one of these"
+        )
+
+
 def main(argv: list[str]) -> int:
     """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -119,6 +141,8 @@ def main(argv: list[str]) -> int:
         if arguments.job is not None:
             keep(arguments.job, arguments.candidate)
         outputs = read(arguments.candidate)
+        if arguments.job is None and outputs["promoted"] == "true":
+            check_policy(arguments.candidate, Path())
         report = (arguments.candidate / REPORT).read_text(encoding="utf-8")
     except (CandidateError, OSError) as error:
         return fail(str(error))

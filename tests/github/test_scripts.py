@@ -23,9 +23,12 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-REPORT, PAGE = "# Promoted\n", "<html>"
+REPORT, PAGE, POLICY = "# Promoted\n", "<html>", "minimum: {mcc: 0.2}\n"
 VERDICT = json.dumps(
-    {"reports_sha256": {name: sha256(text) for name, text in (("report.md", REPORT), ("report.html", PAGE))}}
+    {
+        "reports_sha256": {name: sha256(text) for name, text in (("report.md", REPORT), ("report.html", PAGE))},
+        "policy_sha256": sha256(POLICY),
+    }
 )
 DIGEST = sha256(VERDICT)
 REGISTERED = {"registered": True, "model": {"name": "messages", "version": "3"}, "verdict_sha256": DIGEST}
@@ -215,6 +218,9 @@ def test_cancel_asks_for_the_end_of_the_job(script: Script) -> None:
 
 
 def candidate(folder: Path, registration: object) -> None:
+    policy = folder / "endpoints" / "text-classifier" / "gate-tokens.yml"
+    policy.parent.mkdir(parents=True, exist_ok=True)
+    policy.write_text(POLICY)
     for output, name, text in (
         ("registration", "registration", json.dumps(registration)),
         ("evaluation", "verdict.json", VERDICT),
@@ -300,6 +306,18 @@ def test_a_report_of_another_model_is_not_shown_for_approval(
     done = script("candidate", "--candidate", "kept")
     assert done.returncode == 1
     assert said in done.stdout
+    assert (script.outputs, script.summary) == ("", "")
+
+
+@pytest.mark.parametrize("policy", ["minimum: {mcc: -1}\n", None])
+def test_a_model_that_passed_by_another_policy_than_mains_is_not_approved(script: Script, policy: str | None) -> None:
+    candidate(script.folder, REGISTERED)
+    path = script.folder / "endpoints" / "text-classifier" / "gate-tokens.yml"
+    path.unlink() if policy is None else path.write_text(policy)
+    assert script("candidate", "--job", "job", "--candidate", "kept").returncode == 0
+    done = script("candidate", "--candidate", "kept")
+    assert done.returncode == 1
+    assert "which is none of endpoints/*/gate*.yml on main" in done.stdout
     assert (script.outputs, script.summary) == ("", "")
 
 
