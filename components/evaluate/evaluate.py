@@ -38,14 +38,20 @@ from finetune.report.training_record import NOT_RECORDED, read_training_record
 from finetune.report.write import write_report
 from finetune.stage import parse_arguments, run_stage
 from finetune.tasks import task_named
-from finetune.verdict import CHALLENGER, CHAMPION, METRICS_FILE, PREDICTIONS_FILE, VERDICT_FILE, draft_verdict
+from finetune.verdict import (
+    CHALLENGER,
+    CHAMPION,
+    METRICS_FILE,
+    PREDICTIONS_FILE,
+    REFERENCE,
+    VERDICT_FILE,
+    draft_verdict,
+)
 from finetune.workspace import ModelVersion, check_endpoint_name, connect, download_model, job_link, serving_model
 
 LOGGER = logging.getLogger(__name__)
 
 UNRECORDED = "unrecorded"
-REFERENCE = "reference"
-"""Name of a model in the champion's place."""
 Asked = tuple[ModelFacts, Predictions]
 
 

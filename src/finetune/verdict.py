@@ -26,6 +26,8 @@ REPORTS = (REPORT_PAGE, REPORT_BRIEF)
 """What a reviewer reads: bound to the verdict by their digests."""
 CHALLENGER = "challenger"
 CHAMPION = "champion"
+REFERENCE = "reference"
+"""Name of a model that stands in the champion's place and serves nowhere."""
 BASELINE = "baseline"
 """Answers that look at no text: see `finetune.answers.AnswerKind.baseline`."""
 

@@ -125,7 +125,7 @@ def _slices(facts: Facts) -> str:
 def _data(facts: Facts) -> str:
     findings = facts.manifest.findings
     rows = [
-        [found.check, found.split, escaped(found.detail, 120), f"{found.rows:,}", found.action]
+        [found.check, found.split, escaped(found.detail, 120), f"{found.rows:,}", facts.became_of(found)]
         for found in findings[:_MOST_FINDINGS]
     ]
     said = table(["check", "split", "found", "rows", "then"], rows) if rows else "Nothing odd was found."

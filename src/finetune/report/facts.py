@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 
 from finetune.answers import KINDS, AnswerKind, Scored
+from finetune.data.checks.copies import SEEN_CHECKS
+from finetune.data.checks.finding import Finding
 from finetune.data.manifest import LABEL, DatasetManifest
 from finetune.measurement import scored_answers
 from finetune.report.costs import CostRow, Prices
@@ -68,6 +70,13 @@ class Facts:
         """What is measured of "challenger" and, where it was measured, of "champion"."""
         given = {name: scored_answers(self.predictions, name, self.manifest) for name in (CHALLENGER, CHAMPION)}
         return {name: scored for name, scored in given.items() if scored is not None}
+
+    def became_of(self, finding: Finding) -> str:
+        """Say what became of the rows that a data check found: by prep, and of test rows by the gate."""
+        subtracted = self.verdict["policy"]["test_rows_seen_in_train"] == "subtract"
+        if finding.action == "warn" and finding.split == "test" and finding.check in SEEN_CHECKS and subtracted:
+            return "not measured"
+        return {"warn": "kept", "drop": "dropped"}.get(finding.action, finding.action)
 
     def texts_of(self, row: int) -> dict[str, str]:
         """Return the texts of one of the rows, counted from 0."""

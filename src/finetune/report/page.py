@@ -19,7 +19,7 @@ from finetune.report.problems import report_of
 from finetune.report.svg import Drawing
 from finetune.report.texts import visible
 from finetune.report.training_record import plain, training_arguments, training_rows
-from finetune.verdict import BASELINE, CHALLENGER, CHAMPION
+from finetune.verdict import BASELINE, CHALLENGER, CHAMPION, REFERENCE
 
 _CUT, _WHOLE = 220, 5_000
 """Characters of a text that are shown, and that can be unfolded."""
@@ -134,6 +134,7 @@ def _context(facts: Facts) -> dict[str, Any]:
         "checks": checks,
         "failed": sum(not check["passed"] for check in checks),
         "champion": champion_name(facts),
+        "champion_serves": champion is not None and champion["name"] != REFERENCE,
         "no_champion": no_champion(facts),
         "unusable": champion.get("unusable") if champion is not None else None,
         "metric_rows": rows,

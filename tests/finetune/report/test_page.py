@@ -197,8 +197,32 @@ def test_what_the_data_checks_found_is_listed(make_facts: MakeFacts) -> None:
     facts = make_facts(findings=[finding])
     text = Page(render_page(facts)).text
     assert "conflicting labels train 30 texts with <b> 60 0.4% kept 365, 604 = train 301" in text
-    assert "| conflicting_labels | train | 30 texts with &#60;b&#62; | 60 | warn |" in render_brief(facts)
+    assert "| conflicting_labels | train | 30 texts with &#60;b&#62; | 60 | kept |" in render_brief(facts)
     assert "The checks found nothing odd" in Page(render_page(make_facts())).text
+
+
+@pytest.mark.parametrize(("choice", "said"), [("subtract", "not measured"), ("accept", "kept")])
+def test_test_rows_that_the_gate_leaves_out_are_not_said_to_be_kept(
+    make_facts: MakeFacts, choice: str, said: str
+) -> None:
+    findings = [Finding("normalised_leakage", split, "warn", 3, 100, "copies") for split in ("validation", "test")]
+    facts = make_facts(findings=findings)
+    policy = {**facts.verdict["policy"], "test_rows_seen_in_train": choice}
+    facts = replace(facts, verdict={**facts.verdict, "policy": policy})
+    text = Page(render_page(facts)).text
+    assert "normalised leakage validation copies 3 3.0% kept" in text
+    assert f"normalised leakage test copies 3 3.0% {said}" in text
+    assert f"| normalised_leakage | test | copies | 3 | {said} |" in render_brief(facts)
+
+
+def test_a_model_in_the_champions_place_is_not_said_to_serve(make_facts: MakeFacts) -> None:
+    facts = make_facts()
+    assert "Compared with messages:2, the champion that serves now, on" in Page(render_page(facts)).text
+    reference = {**facts.metrics["champion"], "name": "reference"}
+    facts = replace(facts, metrics={**facts.metrics, "champion": reference})
+    text = Page(render_page(facts)).text
+    assert "the champion that serves now" not in text
+    assert "a model in the champion’s place that serves nowhere" in text
 
 
 def test_a_first_model_has_no_champion_to_show(make_facts: MakeFacts) -> None:

@@ -12,7 +12,9 @@ import pandas as pd
 from finetune.data.checks.findings import Problem
 from finetune.data.manifest import LABEL
 
-LEAKAGE = ("leakage", "normalised_leakage", "group_leakage")
+SEEN_CHECKS = ("leakage", "normalised_leakage")
+"""Find the rows that test.parquet marks as seen in train."""
+LEAKAGE = (*SEEN_CHECKS, "group_leakage")
 GROUP = "group"
 """Column of the values of --group_column, beside the texts."""
 
