@@ -86,6 +86,7 @@ class Mutant:
 
 MUTANTS = (
     Mutant("challenger and champion swapped", GATE, "new_figure - old_figure, abs", "old_figure - new_figure, abs"),
+    Mutant("a difference need not be that of the figures", GATE, "abs_tol=1e-9", "abs_tol=1e-2"),
     Mutant("the champion's limits are checked", GATE, "_limit_checks(challenger, policy),", "_limit_checks(champion.evidence if isinstance(champion, Champion) else challenger, policy),"),
     Mutant("minimum the wrong way round", GATE, "value >= bound, f", "value <= bound, f"),
     Mutant("minimum not inclusive", GATE, "value >= bound, f", "value > bound, f"),
@@ -127,6 +128,8 @@ MUTANTS = (
     Mutant("a loss is a primary metric", POLICY, "if policy.primary_metric in lower_is_better:", "if False:"),
     Mutant("an unknown key is ignored", POLICY, "if missing or unknown:", "if missing:"),
     Mutant("a verdict for another model", VERDICT, "if written.get(name) != expected:", "if False:"),
+    Mutant("a kept verdict for another model", VERDICT, 'about = {"model_sha256": model_sha256, "test_sha256": written.get("test_sha256")}', 'about = {"model_sha256": written.get("model_sha256"), "test_sha256": written.get("test_sha256")}'),
+    Mutant("the code's digest is of its files' names", VERDICT, "\\0{file_sha256(path)}\\n", "\\n"),
     Mutant("an edited verdict", VERDICT, "if found != answer:", "if False:"),
     Mutant("an expired verdict", VERDICT, "if now > end:", "if False:"),
     Mutant("a verdict that extends itself", VERDICT, "if differing or written.keys() != expected.keys():", "if False:"),

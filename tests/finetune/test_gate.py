@@ -136,6 +136,7 @@ def test_a_champion_without_the_figure_fails() -> None:
         ({"metric": "accuracy"}, "the difference is in accuracy; expected f1_macro"),
         ({"confidence": 0.5}, "has confidence 0.5; the policy says 0.95"),
         ({"value": 0.05, "high": 0.09}, "the figures disagree"),
+        ({"value": 0.0101}, "the figures disagree"),
     ],
 )
 @pytest.mark.parametrize("policy", [POLICY, NON_INFERIOR])

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from support import GATE_POLICY
 
+import finetune
 from finetune.errors import InputError
 from finetune.files import file_sha256, write_json
 from finetune.gate import Champion, Difference, Evidence, NoChampion, TestRows, UnusableChampion
@@ -20,8 +21,10 @@ from finetune.verdict import (
     REPORTS,
     VERDICT_FILE,
     check_valid,
+    code_sha256,
     describe_evidence,
     draft_verdict,
+    verify_kept_verdict,
     verify_verdict,
 )
 from finetune.workspace import ModelVersion
@@ -120,6 +123,27 @@ def test_an_edited_verdict_is_refused(tmp_path: Path, change: dict, message: str
     edit(tmp_path / VERDICT_FILE, **change)
     with pytest.raises(InputError, match=message):
         verify()
+
+
+def test_a_kept_verdict_is_about_the_model_that_it_is_kept_with(tmp_path: Path) -> None:
+    evaluate(tmp_path, CHALLENGER, CHAMPION)
+    path = tmp_path / "gate.yml"
+    policy, now = read_policy(path, task_named("text-classification")), DECIDED + timedelta(hours=1)
+    assert verify_kept_verdict(tmp_path, "m" * 64, policy, path, now)["promoted"] is True
+    with pytest.raises(InputError, match=f"its model_sha256 is {'m' * 64}; expected {'c' * 64}"):
+        verify_kept_verdict(tmp_path, "c" * 64, policy, path, now)
+
+
+def test_the_codes_digest_is_of_each_file_and_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finetune, "__file__", str(tmp_path / "__init__.py"))
+    (tmp_path / "metrics").mkdir()
+    found = set()
+    for name, text in (("gate.py", "1"), ("gate.py", "2"), ("metrics/known.py", "1"), ("metrics/known.py", "2")):
+        (tmp_path / name).write_text(text)
+        found.add(code_sha256())
+    (tmp_path / "metrics" / "known.py").rename(tmp_path / "known.py")
+    found.add(code_sha256())
+    assert len(found) == 5
 
 
 def test_an_expired_verdict_is_refused(tmp_path: Path) -> None:
