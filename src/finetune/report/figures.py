@@ -343,6 +343,18 @@ def token_lengths(manifest: DatasetManifest) -> Drawing | None:
     return draw("token-lengths", "Rows by length in tokens", longest, SQUARE, plot)
 
 
+_MOST_LOSSES = 100
+"""Points of a curve: single steps of a long training make a band in which nothing is seen."""
+
+
+def block_means(points: Sequence[tuple[float, float]], together: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the means of steps and values over so many points at a time; the last ones may be fewer."""
+    starts = np.arange(0, len(points), together)
+    counts = np.diff([*starts, len(points)])
+    steps, values = (np.add.reduceat(column, starts) / counts for column in np.array(points, dtype=np.float64).T)
+    return steps, values
+
+
 def losses(sweep: Sweep) -> Drawing | None:
     """Draw the chosen trial's losses; None when none are known."""
     curves = {name: points for name, points in sweep.losses.items() if points}
@@ -353,8 +365,9 @@ def losses(sweep: Sweep) -> Drawing | None:
     def plot(figure: Figure) -> None:
         axes = figure.add_subplot()
         for name, points in curves.items():
-            steps, values = zip(*points, strict=True)
             train = name == "loss"
+            together = -(-len(points) // _MOST_LOSSES) if train else 1
+            steps, values = block_means(points, together)
             axes.plot(
                 steps,
                 values,
@@ -362,7 +375,7 @@ def losses(sweep: Sweep) -> Drawing | None:
                 linewidth=1 if train else 2,
                 marker=None if train else "o",
                 markersize=4,
-                label=names[name],
+                label=names[name] if together == 1 else f"{names[name]}, means of {together}",
             )
         axes.set(xlabel="step", ylabel="loss", ylim=(0, None))
         axes.legend(loc="upper right")

@@ -11,7 +11,7 @@ from finetune.data.checks.finding import Finding
 from finetune.report.brief import render_brief
 from finetune.report.costs import CostRow, Prices
 from finetune.report.facts import Facts
-from finetune.report.figures import hardware_use, learning_rates
+from finetune.report.figures import block_means, hardware_use, learning_rates, losses
 from finetune.report.page import render_page, render_report
 from finetune.report.svg import alone
 from finetune.verdict import CHALLENGER, CHAMPION
@@ -304,3 +304,18 @@ def test_a_single_sample_of_the_hardware_is_seen(make_facts: MakeFacts) -> None:
     assert drawing is not None
     marks = re.findall(r'<use [^>]*style="fill: var\(--muted\)', drawing.svg)
     assert len(marks) == 2  # the sample and the legend's
+
+
+def test_the_losses_of_many_steps_are_drawn_as_means(make_facts: MakeFacts) -> None:
+    steps, values = block_means([(1, 4.0), (2, 2.0), (3, 3.0), (4, 5.0), (5, 1.0)], 2)
+    assert (steps.tolist(), values.tolist()) == ([1.5, 3.5, 5.0], [3.0, 4.0, 1.0])
+    sweep = make_facts().sweep
+    assert sweep is not None
+    noisy = {"loss": tuple((float(step), 1.0 + step % 2) for step in range(1, 201))}
+    drawing = losses(replace(sweep, losses=noisy))
+    assert drawing is not None
+    assert "train, means of 2" in drawing.svg
+    assert drawing.description == "train loss ends at 1.0000"
+    short = losses(replace(sweep, losses={"loss": noisy["loss"][:100]}))
+    assert short is not None
+    assert "means of" not in short.svg
