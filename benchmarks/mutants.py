@@ -149,7 +149,7 @@ MUTANTS = (
     Mutant("copies but for case go unnoticed", COPIES, ".casefold()", ""),
     Mutant("an AUC without all labels", METRICS, 'if len(np.unique(true)) < len(labels):\n            return float("nan")', "if len(np.unique(true)) < len(labels):\n            return 1.0"),
     Mutant("the champion is measured as challenger", MEASUREMENT, "Answers(kind, new, old)", "Answers(kind, old, new)"),
-    Mutant("values to slice by are believed", ANSWERS, "if slices_sha256(frame) != manifest.slices_sha256:", "if False:"),
+    Mutant("values to slice by are believed", ANSWERS, "if annotations_sha256(frame) != manifest.annotations_sha256:", "if False:"),
     Mutant("rare values of a column are forgotten", SLICES, "if len(ordered) > MOST_SLICE_VALUES:", "if False:"),
     Mutant("a data check that fails passes", FINDINGS, 'if action == "fail":', "if False:"),
     Mutant("what is dropped stays", FINDINGS, 'if finding is not None and finding.action == "drop":', "if False:"),

@@ -10,8 +10,8 @@ import pandas as pd
 from finetune.data.manifest import (
     DatasetManifest,
     SplitSummary,
+    annotations_sha256,
     examples_sha256,
-    slices_sha256,
     write_manifest,
 )
 from finetune.tasks import Problem, task_named
@@ -58,7 +58,7 @@ def made_up(problem: Problem, rows: int = 120, seed: int = 1) -> tuple[DatasetMa
         label_mapping="as-is",
         seed=1,
         slice_columns=("shop",),
-        slices_sha256=slices_sha256(frame),
+        annotations_sha256=annotations_sha256(frame),
     )
     return manifest, frame
 

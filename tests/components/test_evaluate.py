@@ -10,6 +10,7 @@ import pytest
 import yaml
 from support import load_component, track_in
 
+from finetune.data.manifest import annotations_sha256
 from finetune.environment import environment_sha256
 from finetune.errors import InputError
 from finetune.files import folder_sha256
@@ -236,6 +237,7 @@ def test_a_label_that_loses_all_its_rows_ends_with_a_verdict(run, message_datase
     rows.to_parquet(dataset / "test.parquet", index=False)
     manifest = read(dataset, "dataset.json")
     manifest["splits"]["test"]["seen_in_train"] = int((rows["label"] == "billing").sum())
+    manifest["annotations_sha256"] = annotations_sha256(rows)
     (dataset / "dataset.json").write_text(json.dumps(manifest))
     out = run(dataset=dataset)
     verdict = read(out, "verdict.json")
@@ -253,6 +255,7 @@ def test_a_split_that_loses_all_its_rows_ends_with_a_verdict(
     rows.to_parquet(dataset / "test.parquet", index=False)
     manifest = read(dataset, "dataset.json")
     manifest["splits"]["test"]["seen_in_train"] = len(rows)
+    manifest["annotations_sha256"] = annotations_sha256(rows)
     (dataset / "dataset.json").write_text(json.dumps(manifest))
     out = run(dataset=dataset, champion=trained_model, serving=serving)
     metrics, verdict = read(out, "metrics.json"), read(out, "verdict.json")

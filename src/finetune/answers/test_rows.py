@@ -9,7 +9,7 @@ import pandas as pd
 from finetune.answers.kind import Columns
 from finetune.answers.slices import count_slices
 from finetune.answers.table import kind_of
-from finetune.data.manifest import SEEN_IN_TRAIN, TEST_FILE, DatasetManifest, examples_sha256, slices_sha256
+from finetune.data.manifest import SEEN_IN_TRAIN, TEST_FILE, DatasetManifest, annotations_sha256, examples_sha256
 from finetune.errors import InputError
 from finetune.gate import TestRows
 
@@ -30,8 +30,6 @@ def read_test_rows(dataset: Path, manifest: DatasetManifest) -> pd.DataFrame:
         raise InputError(
             f"{path}: the rows' sha256 is {found}, expected {expected}: the test split was changed after prep"
         )
-    if slices_sha256(frame) != manifest.slices_sha256:
-        raise InputError(f"{path}: the columns to slice by were changed after prep")
     summary, marks = manifest.splits["test"], frame.get(SEEN_IN_TRAIN, pd.Series(dtype=str)).value_counts()
     counts = {mark: int(marks.get(mark, 0)) for mark in ("exact", "normalised", "no")}
     expected_counts = {"exact": summary.seen_in_train, "normalised": summary.nearly_seen_in_train}
@@ -40,6 +38,8 @@ def read_test_rows(dataset: Path, manifest: DatasetManifest) -> pd.DataFrame:
         raise InputError(
             f"{path}: its column {SEEN_IN_TRAIN} counts {counts}, expected {expected_counts}: it was changed after prep"
         )
+    if annotations_sha256(frame) != manifest.annotations_sha256:
+        raise InputError(f"{path}: the column {SEEN_IN_TRAIN} or one to slice by was changed after prep")
     return frame
 
 

@@ -23,7 +23,7 @@ SEEN_IN_TRAIN = "seen_in_train"
 punctuation and spaces."""
 SLICE_PREFIX = "slice:"
 """Columns of the test rows that hold values of the source's columns, to slice by."""
-FORMAT = 4
+FORMAT = 5
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ class DatasetManifest:
     """What was undone in the texts."""
     slice_columns: tuple[str, ...] = ()
     """Columns of the source whose values the test rows keep."""
-    slices_sha256: str | None = None
-    """Digest of these values, row by row; None without such columns."""
+    annotations_sha256: str = ""
+    """Digest of what prep adds to the test rows, row by row: these values, and which rows occur in train."""
     window_overlap: int | None = None
     """Tokens that neighbouring windows of a long text share; None where texts are cut instead."""
     format: int = FORMAT
@@ -125,10 +125,9 @@ def examples_sha256(frame: pd.DataFrame) -> str:
     return _sha256(frame[[*frame.columns[: frame.columns.get_loc(LABEL)], LABEL]])
 
 
-def slices_sha256(frame: pd.DataFrame) -> str | None:
-    """Return a digest of the columns to slice by, likewise; None when there is none."""
-    columns = [column for column in frame.columns if column.startswith(SLICE_PREFIX)]
-    return _sha256(frame[columns]) if columns else None
+def annotations_sha256(frame: pd.DataFrame) -> str:
+    """Return a digest of the columns to slice by and of the marks of rows that occur in train, likewise."""
+    return _sha256(frame[[column for column in frame.columns if column.startswith((SLICE_PREFIX, SEEN_IN_TRAIN))]])
 
 
 def _sha256(frame: pd.DataFrame) -> str:

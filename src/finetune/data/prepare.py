@@ -26,9 +26,9 @@ from finetune.data.manifest import (
     VALIDATION_FILE,
     DatasetManifest,
     SplitSummary,
+    annotations_sha256,
     examples_sha256,
     slice_column,
-    slices_sha256,
     write_manifest,
 )
 from finetune.data.problems import LABEL_KINDS, LabelKind, check_mapping
@@ -162,7 +162,7 @@ def prepare(request: PrepareRequest, folder: Path, tables: Mapping[str, Path] = 
         findings=tuple(findings),
         repairs=request.repairs,
         slice_columns=(*request.slice_columns, *([SPLIT] if len(request.test_splits) > 1 else [])),
-        slices_sha256=slices_sha256(test),
+        annotations_sha256=annotations_sha256(test),
         window_overlap=overlap,
     )
     write_manifest(folder, manifest)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from finetune.answers.test_rows import choose_test_rows, read_test_rows
-from finetune.data.manifest import DatasetManifest, SplitSummary, read_manifest, slices_sha256
+from finetune.data.manifest import DatasetManifest, SplitSummary, annotations_sha256, read_manifest
 from finetune.errors import InputError
 
 SPLITS = {"test": SplitSummary("test.csv", 4, {}, {}, "sha")}
@@ -67,11 +67,24 @@ def test_values_to_slice_by_are_proved_to_be_preps(message_dataset: Path, tmp_pa
     rows = pd.read_parquet(folder / "test.parquet").assign(**{"slice:shop": "north"})
     rows.to_parquet(folder / "test.parquet", index=False)
     manifest = read_manifest(folder)
-    with pytest.raises(InputError, match="the columns to slice by were changed after prep"):
+    with pytest.raises(InputError, match="or one to slice by was changed after prep"):
         read_test_rows(folder, manifest)
-    kept = replace(manifest, slices_sha256=slices_sha256(rows))
+    kept = replace(manifest, annotations_sha256=annotations_sha256(rows))
     assert read_test_rows(folder, kept)["slice:shop"].unique().tolist() == ["north"]
     rows.loc[0, "slice:shop"] = "south"
     rows.to_parquet(folder / "test.parquet", index=False)
-    with pytest.raises(InputError, match="the columns to slice by were changed after prep"):
+    with pytest.raises(InputError, match="or one to slice by was changed after prep"):
         read_test_rows(folder, kept)
+
+
+def test_marks_that_moved_to_other_rows_are_not_preps(message_dataset: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(message_dataset, tmp_path / "d")
+    rows, manifest = pd.read_parquet(folder / "test.parquet"), read_manifest(folder)
+    rows["seen_in_train"] = ["exact", *["no"] * (len(rows) - 1)]
+    rows.to_parquet(folder / "test.parquet", index=False)
+    summary = replace(manifest.splits["test"], seen_in_train=1, nearly_seen_in_train=0)
+    marked = replace(manifest, splits={**manifest.splits, "test": summary}, annotations_sha256=annotations_sha256(rows))
+    assert len(read_test_rows(folder, marked)) == len(rows)
+    rows.assign(seen_in_train=rows["seen_in_train"].to_numpy()[::-1]).to_parquet(folder / "test.parquet", index=False)
+    with pytest.raises(InputError, match="the column seen_in_train or one to slice by was changed after prep"):
+        read_test_rows(folder, marked)

@@ -116,7 +116,7 @@ def test_a_failed_prep_leaves_no_manifest(prepare_request: PrepareRequest, tmp_p
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"format": 0}, "format 0; expected 4"), ({"splits": 3}, "expected the manifest"), ({"more": 1}, "more")],
+    [({"format": 0}, "format 0; expected 5"), ({"splits": 3}, "expected the manifest"), ({"more": 1}, "more")],
 )
 def test_a_broken_manifest_is_refused(message_dataset: Path, tmp_path: Path, change: dict, message: str) -> None:
     value = json.loads((message_dataset / "dataset.json").read_text())

@@ -190,9 +190,8 @@ def test_test_rows_keep_the_values_to_slice_by(run, tmp_path: Path) -> None:
     frame = pd.read_parquet(tmp_path / "out" / "test.parquet")
     assert list(frame.columns) == ["text", "label", "slice:product", "seen_in_train"]
     assert frame["slice:product"].value_counts().to_dict() == {"missing": 8, "3": 4}
-    assert manifest.slices_sha256 is not None
     bare = run(rows("train"), test=test)
-    assert bare.slices_sha256 is None
+    assert bare.annotations_sha256 != manifest.annotations_sha256
     assert bare.splits["test"].sha256 == manifest.splits["test"].sha256
     with pytest.raises(InputError, match=r"no column 'colour'; found text, label, product"):
         run(rows("train"), slice_columns=("colour",))
