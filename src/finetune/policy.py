@@ -13,6 +13,9 @@ from finetune.metrics.known import COST_METRICS, LESS_IS_BETTER, UNBOUNDED, slic
 from finetune.metrics.known import known_metrics as metrics_of
 from finetune.tasks import Task
 
+_MOST_DAYS = 366
+"""A verdict that is older says nothing of the data that a model would meet."""
+
 Required = Literal["superior", "non_inferior"]
 SeenInTrain = Literal["reject", "subtract", "accept"]
 EmptySlices = Literal["reject", "accept"]
@@ -88,7 +91,7 @@ def read_policy(path: Path, task: Task) -> GatePolicy:
         test_rows_seen_in_train=_choice(
             path, "test_rows_seen_in_train", value["test_rows_seen_in_train"], get_args(SeenInTrain)
         ),
-        valid_days=_positive(path, "valid_days", value["valid_days"]),
+        valid_days=_positive(path, "valid_days", value["valid_days"], _MOST_DAYS),
         without_champion=_choice(path, "without_champion", value["without_champion"], get_args(WithoutChampion)),
     )
     known = ", ".join(known_metrics)
@@ -152,10 +155,11 @@ def _number(path: Path, key: str, value: Any) -> float:
     return float(value)
 
 
-def _positive(path: Path, key: str, value: Any) -> float:
+def _positive(path: Path, key: str, value: Any, most: float = math.inf) -> float:
     number = _number(path, key, value)
-    if number <= 0:
-        raise InputError(f"{path}: {key} is {value!r}; expected a number above 0")
+    if not 0 < number <= most:
+        limit = "" if most == math.inf else f" and at most {most:g}"
+        raise InputError(f"{path}: {key} is {value!r}; expected a number above 0{limit}")
     return number
 
 
