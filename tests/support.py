@@ -1,12 +1,14 @@
 """What tests call: files to write, components to run."""
 
 import csv
-import importlib
+import importlib.util
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import yaml
 
@@ -131,6 +133,23 @@ def load_component(stage: str) -> ModuleType:
         return importlib.import_module(stage)
     finally:
         sys.path.remove(folder)
+
+
+def load_score(model: Path | None = None) -> ModuleType:
+    """Import the endpoint's scoring script; let it load a model, where one is given, as the server does."""
+    path = Path(__file__).parents[1] / "endpoints" / "text-classifier" / "score.py"
+    spec = importlib.util.spec_from_file_location("score", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if model is not None:
+        # What it sets for its own process is put back.
+        threads = module.torch.get_num_threads()
+        with mock.patch.dict(os.environ, {"AZUREML_MODEL_DIR": str(model), "OMP_NUM_THREADS": "1"}):
+            module.init()
+        module.torch.set_num_threads(threads)
+    return module
 
 
 ECHO_SCRIPT = Path(__file__).parent / "amlocal" / "endpoints" / "fixtures" / "echo"

@@ -27,6 +27,8 @@ from azureml_inference_server_http.api.aml_response import AMLResponse
 
 MAX_ROWS = 1000
 MAX_CHARACTERS = 100_000
+MAX_CHARACTERS_TOGETHER = 1_000_000
+_QUOTED = 200
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 model = None
@@ -39,7 +41,10 @@ class RequestError(Exception):
 def init():
     """Load the registered model and let it answer its own example; the server calls it once per worker."""
     global model
-    torch.set_num_threads(threads(os.environ))
+    computing = threads(os.environ, cores())
+    torch.set_num_threads(computing)
+    # The tokenizer's own, for requests of several rows; read once, when it is first used.
+    os.environ.setdefault("RAYON_NUM_THREADS", str(computing))
     root = Path(os.environ["AZUREML_MODEL_DIR"])
     found = sorted(root.rglob("MLmodel"))
     if len(found) != 1:
@@ -50,11 +55,21 @@ def init():
     model.predict(pd.DataFrame(json.loads(example.read_text(encoding="utf-8"))["input"]))
 
 
-def threads(environment):
+def cores(quota=Path("/sys/fs/cgroup/cpu.max")):
+    """Return how many cores the container has: those it may run on, fewer where its share of their time is less."""
+    allowed = len(os.sched_getaffinity(0))
+    try:
+        share, period = quota.read_text(encoding="ascii").split()
+    except OSError:
+        return allowed
+    return allowed if share == "max" else max(1, min(allowed, int(share) // int(period)))
+
+
+def threads(environment, cores):
     """Return how many threads a worker computes with: its share of the cores, unless the deployment says otherwise."""
-    if environment.get("OMP_NUM_THREADS") and not environment.get("WORKER_COUNT"):
+    if environment.get("OMP_NUM_THREADS"):
         return int(environment["OMP_NUM_THREADS"])
-    return max(1, len(os.sched_getaffinity(0)) // int(environment.get("WORKER_COUNT") or 1))
+    return max(1, cores // int(environment.get("WORKER_COUNT") or 1))
 
 
 def run(raw_data):
@@ -105,7 +120,7 @@ def parse_request(raw_data, columns):
         raise RequestError(f"found {len(rows)} rows; expected 1 to {MAX_ROWS}")
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict) or set(row) != set(columns):
-            found = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
+            found = ", ".join(row)[:_QUOTED] if isinstance(row, dict) else type(row).__name__
             expected = ", ".join(columns)
             raise RequestError(f"row {number}: found {found or 'nothing'}; expected exactly the columns {expected}")
         for column, value in row.items():
@@ -117,6 +132,9 @@ def parse_request(raw_data, columns):
                 raise RequestError(
                     f"row {number}: {column} has {len(value)} characters; expected at most {MAX_CHARACTERS}"
                 )
+    together = sum(len(value) for row in rows for value in row.values())
+    if together > MAX_CHARACTERS_TOGETHER:
+        raise RequestError(f"the rows have {together} characters; expected at most {MAX_CHARACTERS_TOGETHER} together")
     return pd.DataFrame(rows, columns=list(columns))
 
 
@@ -125,9 +143,11 @@ def _rows(data, columns):
         names, values = data.get("columns"), data.get("data")
         if not isinstance(names, list) or not isinstance(values, list):
             raise RequestError('"input_data" as an object needs the lists "columns" and "data"')
+        if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+            raise RequestError('"columns" needs names, each of them once')
         if not all(isinstance(value, list) and len(value) == len(names) for value in values):
             raise RequestError(f'each entry of "data" needs {len(names)} values, as in "columns"')
-        return [dict(zip(map(str, names), value, strict=True)) for value in values]
+        return [dict(zip(names, value, strict=True)) for value in values]
     if not isinstance(data, list):
         raise RequestError('"input_data" is neither a list of rows nor an object with columns and data')
     if len(columns) == 1:

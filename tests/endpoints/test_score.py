@@ -1,34 +1,23 @@
-import importlib.util
 import json
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
+import yaml
+from support import load_score
 
 SCORE = Path(__file__).parents[2] / "endpoints" / "text-classifier" / "score.py"
 
 
 @pytest.fixture(scope="module")
-def score():
-    spec = importlib.util.spec_from_file_location("score", SCORE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def score() -> ModuleType:
+    return load_score()
 
 
 @pytest.fixture(scope="module")
-def ready(score, trained_model: Path):
-    import os
-
-    before = os.environ.get("AZUREML_MODEL_DIR")
-    os.environ["AZUREML_MODEL_DIR"] = str(trained_model.parent)
-    try:
-        score.init()
-    finally:
-        os.environ.pop("AZUREML_MODEL_DIR")
-        if before is not None:
-            os.environ["AZUREML_MODEL_DIR"] = before
-    return score
+def ready(trained_model: Path) -> ModuleType:
+    return load_score(trained_model.parent)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +60,13 @@ def test_unusual_texts_are_answered(ready) -> None:
         ('{"input_data": {"columns": ["body"], "data": [["a"]]}}', "expected exactly the columns text"),
         (json.dumps({"input_data": ["x" * 100_001]}), "text has 100001 characters"),
         (json.dumps({"input_data": ["x"] * 1001}), "found 1001 rows"),
+        (
+            json.dumps({"input_data": ["x" * 100_000] * 11}),
+            "the rows have 1100000 characters; expected at most 1000000",
+        ),
+        ('{"input_data": {"columns": ["text", "text"], "data": [["a", "b"]]}}', "needs names, each of them once"),
+        ('{"input_data": {"columns": [["text"]], "data": [["a"]]}}', "needs names, each of them once"),
+        (json.dumps({"input_data": [{"x" * 10_000: "a"}]}), f"found {'x' * 200}; expected exactly"),
         ('{"input_data": ["a \\ud800"]}', "row 1: text holds half a character"),
         ("[" * 100_000, "nested too deeply"),
         ("1" * 5_000, "the body is not JSON"),
@@ -114,13 +110,34 @@ def test_pairs_need_both_columns(score) -> None:
         score.parse_request('{"input_data": ["a"]}', columns)
 
 
-def test_workers_share_the_cores(score, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_share_the_cores(score) -> None:
+    assert score.threads({}, 8) == 8
+    assert score.threads({"WORKER_COUNT": "4"}, 8) == 2
+    assert score.threads({"WORKER_COUNT": "16"}, 8) == 1
+    # What amlocal gives each process of several is already its share; the server sets WORKER_COUNT where nobody did.
+    assert score.threads({"OMP_NUM_THREADS": "3", "WORKER_COUNT": "1"}, 8) == 3
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [("max 100000\n", 8), ("400000 100000\n", 4), ("150000 100000\n", 1), ("50000 100000\n", 1), ("1600000 100000", 8)],
+)
+def test_a_container_has_the_cores_that_its_quota_leaves(
+    score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, cores: int
+) -> None:
     monkeypatch.setattr(score.os, "sched_getaffinity", lambda _: set(range(8)))
-    assert score.threads({}) == 8
-    assert score.threads({"WORKER_COUNT": "4"}) == 2
-    assert score.threads({"WORKER_COUNT": "16"}) == 1
-    assert score.threads({"OMP_NUM_THREADS": "3"}) == 3
-    assert score.threads({"OMP_NUM_THREADS": "8", "WORKER_COUNT": "4"}) == 2
+    (tmp_path / "cpu.max").write_text(quota)
+    assert score.cores(tmp_path / "cpu.max") == cores
+    assert score.cores(tmp_path / "missing") == 8
+
+
+def test_the_deployment_has_a_worker_for_each_core_and_a_place_for_each_workers_request(score) -> None:
+    deployment = yaml.safe_load((SCORE.parent / "deployment.yml").read_text())
+    cores = {"Standard_DS3_v2": 4}[deployment["instance_type"]]
+    workers = deployment["environment_variables"]["WORKER_COUNT"]
+    assert workers == str(cores)
+    assert deployment["request_settings"]["max_concurrent_requests_per_instance"] == cores
+    assert score.threads({"WORKER_COUNT": workers}, cores) == 1
 
 
 def test_it_answers_its_own_example_before_it_serves(

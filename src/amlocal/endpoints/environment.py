@@ -8,6 +8,8 @@ from pathlib import Path
 from amlocal.endpoints.spec import DeploymentSpec
 from amlocal.run.environments.interpreter import caller_variables
 
+WORKERS = "WORKER_COUNT"
+"""The inference server's number of workers, each a process with the model."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -19,12 +21,11 @@ def scoring_environment(spec: DeploymentSpec, base: Mapping[str, str], cores: in
         base: The daemon's environment.
         cores: Processor cores of this machine; its processes share them.
     """
-    threads = str(max(1, cores // spec.instance_count))
     isolated = spec.python != Path(sys.executable)
     kept = caller_variables(base, isolated=True) | _first_on_path(spec.python, base) if isolated else base
     environment = {
         **kept,
-        **dict.fromkeys(THREAD_VARIABLES, threads),
+        **dict.fromkeys(THREAD_VARIABLES, str(_room(spec, cores) // workers(spec, cores))),
         "AML_APP_ROOT": str(spec.app_root),
         "AZUREML_ENTRY_SCRIPT": spec.scoring_script,
         "SERVICE_NAME": spec.endpoint,
@@ -37,7 +38,29 @@ def scoring_environment(spec: DeploymentSpec, base: Mapping[str, str], cores: in
     }
     if spec.model_dir is not None:
         environment["AZUREML_MODEL_DIR"] = str(spec.model_dir)
-    return environment | dict(spec.environment_variables)
+    environment |= spec.environment_variables
+    if (given := workers(spec, cores)) < asked_workers(spec):
+        environment[WORKERS] = str(given)
+    return environment
+
+
+def asked_workers(spec: DeploymentSpec) -> int:
+    """Return how many workers a deployment asks for in each scoring process."""
+    asked = spec.environment_variables.get(WORKERS, "")
+    return int(asked) if asked.isascii() and asked.isdigit() else 1
+
+
+def workers(spec: DeploymentSpec, cores: int) -> int:
+    """Return how many workers each scoring process gets: as many as are asked for, and no more than it has cores.
+
+    They are counted for the cores of the instance type, which this machine need not have.
+    """
+    return max(1, min(asked_workers(spec), _room(spec, cores)))
+
+
+def _room(spec: DeploymentSpec, cores: int) -> int:
+    """Return how many of this machine's cores each of a deployment's processes has."""
+    return max(1, cores // spec.instance_count)
 
 
 def _first_on_path(python: Path, base: Mapping[str, str]) -> dict[str, str]:

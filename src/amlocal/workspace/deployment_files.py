@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from amlocal.endpoints.environment import WORKERS, asked_workers, available_cores, workers
 from amlocal.endpoints.spec import DeploymentSpec
 from amlocal.workspace.arm_shapes import parse_asset_id
 from amlocal.workspace.blobs import BlobStore
@@ -134,7 +135,10 @@ def _note_what_is_ignored(spec: DeploymentSpec, wanted: DeploymentRequest, mode:
     ignored = f"environment {environment} with its image and conda file"
     if mode == "isolated":
         ignored = f"the image of environment {environment}"
+    cores = available_cores()
     with spec.log.open("a", encoding="utf-8") as file:
+        if (given := workers(spec, cores)) < (asked := asked_workers(spec)):
+            file.write(f"amlocal: {WORKERS} lowered from {asked} to {given}: this machine has {cores} cores\n")
         file.write(
             f"amlocal: ignored on this machine: {ignored}, instance type {wanted.instance_type}; "
             f"scoring runs in {spec.python}\n"

@@ -111,6 +111,24 @@ def test_requests_are_spread_over_instances_and_share_the_cores(spec: Deployment
     assert scoring_environment(own, {}, cores=8)["OMP_NUM_THREADS"] == "1"
 
 
+@pytest.mark.parametrize(
+    ("asked", "instances", "workers", "threads"),
+    [("2", 1, "2", "4"), ("8", 1, "8", "1"), ("9", 1, "8", "1"), ("4", 4, "2", "1"), ("1", 16, "1", "1")],
+)
+def test_workers_share_their_processs_cores_and_are_no_more_than_those(
+    spec: DeploymentSpec, asked: str, instances: int, workers: str, threads: str
+) -> None:
+    made = replace(spec, instance_count=instances, environment_variables={"WORKER_COUNT": asked})
+    environment = scoring_environment(made, {}, cores=8)
+    assert (environment["WORKER_COUNT"], environment["OMP_NUM_THREADS"]) == (workers, threads)
+
+
+@pytest.mark.parametrize("asked", ["many", "0", "-1", ""])
+def test_a_number_of_workers_that_is_none_is_left_to_the_server(spec: DeploymentSpec, asked: str) -> None:
+    environment = scoring_environment(replace(spec, environment_variables={"WORKER_COUNT": asked}), {}, cores=8)
+    assert (environment["WORKER_COUNT"], environment["OMP_NUM_THREADS"]) == (asked, "8")
+
+
 def test_more_requests_than_it_may_hold_are_refused_at_once(spec: DeploymentSpec, sockets: Path) -> None:
     async def test(deployment: Deployment) -> tuple[list[Any], float]:
         held = [asyncio.create_task(score(deployment, sleep=0.3)) for _ in range(2)]
