@@ -63,7 +63,7 @@ COMPARISON := compare-skus-$(shell date -u +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run run-compressed automl skus compare-skus stop test acceptance bench-engine bench-train bench-quality bench-sweep bench-router bench-serve \
-  soak chaos data-checks public-jobs mutants lint format validate sample clean
+  fuzz soak chaos data-checks public-jobs mutants lint format validate sample clean
 
 help: ## Show this help
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
@@ -144,6 +144,10 @@ bench-engine: setup ## Measure amlocal's own cost, beside Kubeflow Pipelines' lo
 BENCH_SERVE ?= build/bench-serve
 bench-serve: setup ## Measure serving against the seed recipe on MRPC of REAL_DATA
 	$(BIN)/python benchmarks/serve.py --data $(REAL_DATA)/mrpc --folder $(BENCH_SERVE)
+
+FUZZ ?= build/fuzz
+fuzz: setup ## Send score.py 12,000 request bodies, good and bad, and watch its processes
+	$(BIN)/python benchmarks/fuzz.py --folder $(FUZZ)
 
 bench-router: setup ## Measure what the endpoints' router adds to a request
 	$(BIN)/python benchmarks/router.py

@@ -1,8 +1,11 @@
 """Fixtures for all tests: a checkpoint and a data set that are made here and trained in seconds."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
+from problem_data import train_problem
 from support import MESSAGES, WORDS, train_model, write_csv
 
 from finetune.data.prepare import PrepareRequest, prepare
@@ -112,3 +115,9 @@ def trained_model(tmp_path_factory: pytest.TempPathFactory, message_dataset: Pat
     return train_model(
         tmp_path_factory.mktemp("trained"), message_dataset, tiny_checkpoint, learning_rate="0.005", epochs="20"
     )
+
+
+@pytest.fixture(scope="session")
+def trained_problem(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Callable[[str], Path]:
+    """Problem → a folder with dataset and model, made when it is first asked for."""
+    return cache(lambda problem: train_problem(tmp_path_factory.mktemp(problem), problem, tiny_checkpoint))

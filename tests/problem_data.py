@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from support import WORDS
+from support import WORDS, load_component, track_in
 
 TASKS_OF = {
     "single_label": "text-classification",
@@ -15,6 +15,17 @@ TASKS_OF = {
     "answer_spans": "question-answering",
 }
 """A task of each problem that has no data set of its own."""
+PAIRS = "pairs"
+"""Beside the problems: one label for two texts."""
+_TASKS = {**TASKS_OF, PAIRS: "text-pair-classification"}
+_RUNS = {
+    "multi_label": ("--num_train_epochs", "12", "--learning_rate", "0.02"),
+    "regression": ("--num_train_epochs", "12", "--learning_rate", "0.01"),
+    "token_labels": ("--num_train_epochs", "12", "--learning_rate", "0.02"),
+    "answer_spans": ("--num_train_epochs", "2", "--learning_rate", "0.01", "--eval_steps", "4"),
+    PAIRS: ("--num_train_epochs", "12", "--learning_rate", "0.01"),
+}
+"""What teaches `tiny_checkpoint` the rule of the data."""
 _TAGS = {"parcel": "B-THING", "order": "B-THING", "card": "B-PAY", "money": "B-PAY"}
 _ANSWERS = ("parcel", "invoice", "password")
 _OTHERS = [word for word in WORDS if word not in _ANSWERS]
@@ -34,6 +45,16 @@ def _single(chance: np.random.Generator) -> dict[str, Any]:
     label = str(chance.choice(["billing", "account"]))
     words = [word for word in _words(chance) if word not in ("money", "login")]
     return {"text": " ".join([*words, {"billing": "money", "account": "login"}[label]]), "label": label}
+
+
+def _pair(chance: np.random.Generator) -> dict[str, Any]:
+    label = str(chance.choice(["billing", "account"]))
+    words = _single(chance)["text"].split()[:-1]
+    return {
+        "text": " ".join(words[:4]),
+        "text_pair": " ".join([*words[4:], {"billing": "money", "account": "login"}[label]]),
+        "label": label,
+    }
 
 
 def _multi(chance: np.random.Generator) -> dict[str, Any]:
@@ -71,6 +92,7 @@ _ROWS = {
     "regression": _number,
     "token_labels": _tags,
     "answer_spans": _answer,
+    PAIRS: _pair,
 }
 
 
@@ -89,7 +111,7 @@ def prepare_problem(folder: Path, problem: str, checkpoint: Path, **changes: Any
     from finetune.data.prepare import PrepareRequest, prepare
     from finetune.tasks import task_named
 
-    task = task_named(TASKS_OF[problem])
+    task = task_named(_TASKS[problem])
     data = write_problem(folder / "data", problem)
     found = settle_source(Asked(str(data), AUTO, None, None, AUTO, AUTO, AUTO, AUTO), task)
     request = {
@@ -107,3 +129,17 @@ def prepare_problem(folder: Path, problem: str, checkpoint: Path, **changes: Any
     }
     prepare(PrepareRequest(**request), folder / "dataset")
     return folder / "dataset"
+
+
+def train_problem(folder: Path, problem: str, checkpoint: Path) -> Path:
+    """Run prep and train on such data, until the rule is learnt; return the folder, which has dataset and model."""
+    dataset = prepare_problem(folder, problem, checkpoint)
+    track_in(folder)
+    load_component("train").main(
+        [
+            *("--dataset", str(dataset), "--checkpoint", str(checkpoint), "--precision", "fp32"),
+            *("--model", str(folder / "model"), "--checkpoints", str(folder / "checkpoints")),
+            *("--per_device_train_batch_size", "8", "--keep_weights", "last", *_RUNS[problem]),
+        ]
+    )
+    return folder

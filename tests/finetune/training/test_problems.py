@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from problem_data import TASKS_OF, prepare_problem
+from problem_data import TASKS_OF
 from seqeval.metrics.sequence_labeling import get_entities
 from support import load_component, track_in
 
@@ -32,30 +33,12 @@ from finetune.training.problems import HEADS
 NEW = tuple(problem for problem in PROBLEMS if problem != "single_label")
 """`test_fit.py` has the other."""
 ENOUGH = {"multi_label": 0.8, "regression": 0.9, "token_labels": 0.8, "answer_spans": 0.8}
-RUN = {
-    "multi_label": ("--num_train_epochs", "12", "--learning_rate", "0.02"),
-    "regression": ("--num_train_epochs", "12", "--learning_rate", "0.01"),
-    "token_labels": ("--num_train_epochs", "12", "--learning_rate", "0.02"),
-    "answer_spans": ("--num_train_epochs", "2", "--learning_rate", "0.01", "--eval_steps", "4"),
-}
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> dict[str, Path]:
+def trained(trained_problem: Callable[[str], Path]) -> dict[str, Path]:
     """Problem → a folder with dataset and model."""
-    folders = {}
-    for problem in NEW:
-        folder = folders[problem] = tmp_path_factory.mktemp(problem)
-        dataset = prepare_problem(folder, problem, tiny_checkpoint)
-        track_in(folder)
-        load_component("train").main(
-            [
-                *("--dataset", str(dataset), "--checkpoint", str(tiny_checkpoint), "--precision", "fp32"),
-                *("--model", str(folder / "model"), "--checkpoints", str(folder / "checkpoints")),
-                *("--per_device_train_batch_size", "8", "--keep_weights", "last", *RUN[problem]),
-            ]
-        )
-    return folders
+    return {problem: trained_problem(problem) for problem in NEW}
 
 
 def record(folder: Path) -> dict[str, Any]:
