@@ -16,7 +16,7 @@ class Asked:
 
     content: bytes
     rows: int | None
-    """How many rows have to be answered; None where the body may be one that cannot be."""
+    """How many rows have to be answered; 0 where it has to be refused; None where either is right."""
 
 
 MOST_ROWS, MOST_CHARACTERS, MOST_TOGETHER = 1000, 100_000, 1_000_000
@@ -30,7 +30,9 @@ def bodies(columns: Sequence[str]) -> st.SearchStrategy[Asked]:
     any_input = _values().map(lambda value: {"input_data": value})
     any_data = _values().map(lambda value: {"input_data": {"columns": list(columns), "data": value}})
     odd = st.one_of(_near(columns), any_input, any_data, _values())
-    return st.one_of(good, good.flatmap(_spoilt), odd.map(_asked), _raw(columns), _beyond(columns))
+    return st.one_of(
+        good, good.flatmap(_spoilt), odd.map(_asked), odd.map(_asked), _raw(columns), _deep(), _beyond(columns)
+    )
 
 
 def texts() -> st.SearchStrategy[str]:
@@ -108,25 +110,27 @@ def _values() -> st.SearchStrategy[Any]:
 
 
 def _raw(columns: Sequence[str]) -> st.SearchStrategy[Asked]:
-    """Draw bytes that are no JSON, or hardly: broken, other encodings, numbers and nesting without end."""
+    """Draw bytes that are no JSON, or hardly: broken, other encodings, numbers without end."""
     numbers = st.one_of(
         st.integers(1, 6000).map(lambda digits: "9" * digits),
         st.sampled_from(["1e999999", "-1E400", "NaN", "-Infinity", "0" * 50, "-0", "1.", ".5", "0x1", "1_0", "１"]),
     )
     row = "".join(f'"{name}":%s,' for name in columns).rstrip(",")
-    depth = st.one_of(st.integers(1, 1100), st.sampled_from([10_000, 200_000]))
-    nested = st.tuples(depth, st.sampled_from(_NESTED)).map(lambda drawn: drawn[1](drawn[0]))
     encoding = st.sampled_from(["utf-16", "utf-32", "utf-8-sig", "utf-7", "cp037"])
     return st.one_of(
         st.binary(max_size=200),
         numbers.map(str.encode),
         numbers.map(lambda number: ('{"input_data":[{' + row.replace("%s", number) + "}]}").encode()),
-        nested,
         encoding.map(lambda name: json.dumps({"input_data": [dict.fromkeys(columns, "a")]}).encode(name)),
         st.sampled_from(
             [b"", b" ", b"null", b'""', b'"', b"{}", b"[]", b"\xef\xbb\xbf", b"\x00" * 100, b"input_data=a"]
         ),
     ).map(lambda content: Asked(content, None))
+
+
+def _deep() -> st.SearchStrategy[Asked]:
+    depth = st.one_of(st.integers(850, 1100), st.sampled_from([10, 10_000, 200_000]))
+    return st.tuples(depth, st.sampled_from(_NESTED)).map(lambda drawn: Asked(drawn[1](drawn[0]), 0))
 
 
 _NESTED: tuple[Callable[[int], bytes], ...] = (
@@ -143,20 +147,24 @@ _NESTED: tuple[Callable[[int], bytes], ...] = (
 def _beyond(columns: Sequence[str]) -> st.SearchStrategy[Asked]:
     """Draw bodies at the limits and beyond: rows, characters of a text, characters together."""
 
-    def body(rows: int, characters: int) -> Asked:
-        row = dict.fromkeys(columns, "a" * characters)
+    def body(rows: int, characters: int, piece: str = "a") -> Asked:
+        row = dict.fromkeys(columns, (piece * characters)[:characters])
         # Rows that are answered cost what they have in them, and some thousand bodies are to be sent.
         fits = rows <= MOST_ROWS and characters <= MOST_CHARACTERS and rows * characters * len(columns) <= MOST_TOGETHER
-        return _asked({"input_data": [row] * rows}, rows if fits else None)
+        return _asked({"input_data": [row] * rows}, rows if fits else 0)
 
     most = st.sampled_from([MOST_ROWS, MOST_ROWS + 1, 5000]).map(lambda rows: body(rows, 1))
     longest = st.sampled_from([MOST_CHARACTERS, MOST_CHARACTERS + 1, 300_000]).map(
         lambda characters: body(1, characters)
     )
     together = st.sampled_from([11, 40]).map(lambda rows: body(rows, MOST_CHARACTERS))
-    # One in ten: the largest of them take seconds.
-    rare = st.integers(0, 9).flatmap(lambda drawn: st.one_of(most, longest, together) if drawn == 0 else st.none())
-    small = st.integers(0, 40).map(lambda rows: body(rows, 3) if rows else _asked({"input_data": []}))
+    # More tokens than models take, in as many rows as they take at once.
+    widest = st.sampled_from([1, 8, 32]).map(lambda rows: body(rows, 2000, "my order "))
+    # One in five: the largest of them take a second.
+    rare = st.integers(0, 4).flatmap(
+        lambda drawn: st.one_of(most, longest, together, widest) if drawn == 0 else st.none()
+    )
+    small = st.integers(0, 40).map(lambda rows: body(rows, 3) if rows else _asked({"input_data": []}, 0))
     return st.tuples(rare, small).map(lambda drawn: drawn[0] or drawn[1])
 
 
@@ -192,7 +200,7 @@ def complaint(asked: Asked, status: int, content: bytes) -> str | None:
     if status == 200:
         fits = isinstance(said, list) and said and asked.rows in (None, len(said))
         return None if fits else f"expected {asked.rows} rows, found {shown!r}"
-    if asked.rows is not None:
+    if asked.rows:
         return f"a good request got status {status}: {shown!r}"
     reason = (said.get("error") or said.get("message")) if isinstance(said, dict) else None
     if not 400 <= status < 500 or not isinstance(reason, str) or not reason.strip():

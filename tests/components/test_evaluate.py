@@ -136,7 +136,7 @@ def test_a_champion_that_does_not_load_stops_the_promotion(run, trained_model: P
 def test_a_champion_that_answers_something_else_stops_the_promotion(run, trained_model: Path, tmp_path: Path) -> None:
     odd = shutil.copytree(trained_model, tmp_path / "odd")
     script = odd / "sequence_model.py"
-    script.write_text(script.read_text().replace('"probabilities": probabilities.tolist(),', ""))
+    script.write_text(script.read_text().replace(', "probabilities": row}', "}"))
     verdict = read(run(champion=odd, serving=True), "verdict.json")
     assert verdict["promoted"] is False
     assert "does not answer the test rows" in verdict["reasons"][0]

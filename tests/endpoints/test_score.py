@@ -104,8 +104,8 @@ def test_answers_of_every_kind_become_plain_json(score, row: dict, answer: dict)
 
 def test_pairs_need_both_columns(score) -> None:
     columns = ["text", "text_pair"]
-    frame = score.parse_request('{"input_data": [{"text_pair": "b", "text": "a"}]}', columns)
-    assert frame.to_dict(orient="records") == [{"text": "a", "text_pair": "b"}]
+    rows = score.parse_request('{"input_data": [{"text_pair": "b", "text": "a"}]}', columns)
+    assert rows == [{"text": "a", "text_pair": "b"}]
     with pytest.raises(score.RequestError, match="row 1: found str; expected exactly the columns text, text_pair"):
         score.parse_request('{"input_data": ["a"]}', columns)
 
@@ -144,16 +144,18 @@ def test_it_answers_its_own_example_before_it_serves(
     score, trained_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-
-    class Model:
-        def predict(self, frame: object) -> None:
-            asked.append(frame.to_dict("records"))
-
-    monkeypatch.setattr(score.mlflow.pyfunc, "load_model", lambda folder: Model())
+    monkeypatch.setattr(score.Model, "answer", lambda self, rows: asked.append(rows))
     monkeypatch.setattr(score, "model", None)
     monkeypatch.setenv("AZUREML_MODEL_DIR", str(trained_model.parent))
     score.init()
     assert asked == [json.loads((trained_model / "example_prediction.json").read_text())["input"]]
+
+
+def test_a_model_whose_code_knows_frames_alone_answers_alike(ready, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = json.dumps({"input_data": ["my password is broken", "the parcel is late"]})
+    rows = ready.run(body)
+    monkeypatch.setattr(ready.model, "_answer_rows", None)
+    assert ready.run(body) == rows
 
 
 def test_a_folder_without_a_model_stops_the_server(score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,15 +42,21 @@ class AnswerModel(PythonModel):
         Columns: answer (str), score (its probability among the 20 best spans), start and end (characters of the
         context, the end exclusive; answer == context[start:end]).
         """
-        questions = model_input[self.question_column].astype(str).tolist()
-        contexts = model_input[self.context_column].astype(str).tolist()
+        names = (self.question_column, self.context_column)
+        rows = self.answer_rows({name: model_input[name].astype(str).tolist() for name in names})
+        return pd.DataFrame(rows).astype({"score": "float64", "start": "int64", "end": "int64"})
+
+    def answer_rows(self, columns):
+        """Return what `predict` does, as a dict of plain Python values per row: no frame is made for a single request.
+
+        `columns` gives each input column's texts.
+        """
+        contexts = columns[self.context_column]
         rows = []
-        for text, windows in zip(contexts, self._windows(questions, contexts), strict=True):
+        for text, windows in zip(contexts, self._windows(columns[self.question_column], contexts), strict=True):
             start, end, score = best_span(windows, text)
-            rows.append((text[start:end], score, start, end))
-        return pd.DataFrame(rows, columns=["answer", "score", "start", "end"]).astype(
-            {"score": "float64", "start": "int64", "end": "int64"}
-        )
+            rows.append({"answer": text[start:end], "score": score, "start": start, "end": end})
+        return rows
 
     @torch.inference_mode()
     def _windows(self, questions, contexts):
@@ -136,6 +142,8 @@ def open_network(folder, auto_model):
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
+    # It keeps what the largest batch took, once for each shape: gigabytes after some long ones. Answers take as long.
+    options.enable_cpu_mem_arena = False
     session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     inputs, outputs = ([each.name for each in sides] for sides in (session.get_inputs(), session.get_outputs()))
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import mlflow
-import numpy as np
 import pandas as pd
 import torch
 from mlflow.pyfunc import PythonModel
@@ -49,27 +48,32 @@ class SequenceModel(PythonModel):
                 each label by itself, in the same order).
             regression: value (float).
         """
-        columns = [model_input[name].astype(str).tolist() for name in self.text_columns]
-        return self.answer(self._logits(columns))
+        columns = {name: model_input[name].astype(str).tolist() for name in self.text_columns}
+        return pd.DataFrame(self.answer_rows(columns))
+
+    def answer_rows(self, columns):
+        """Return what `predict` does, as a dict of plain Python values per row: no frame is made for a single request.
+
+        `columns` gives each input column's texts.
+        """
+        return self.answer(self._logits([columns[name] for name in self.text_columns]))
 
     def _label(self, logits):
-        probabilities = logits.softmax(dim=-1).numpy()
-        best = probabilities.argmax(axis=1)
-        return pd.DataFrame(
-            {
-                "label": [self.labels[i] for i in best],
-                "score": probabilities[np.arange(len(best)), best],
-                "probabilities": probabilities.tolist(),
-            }
-        )
+        best = logits.argmax(dim=-1).tolist()
+        rows = zip(best, logits.softmax(dim=-1).tolist(), strict=True)
+        return [{"label": self.labels[i], "score": row[i], "probabilities": row} for i, row in rows]
 
     def _labels(self, logits):
-        probabilities = logits.sigmoid().numpy()
-        chosen = [[self.labels[i] for i in np.flatnonzero(row >= _THRESHOLD)] for row in probabilities]
-        return pd.DataFrame({"labels": chosen, "probabilities": probabilities.tolist()})
+        return [
+            {
+                "labels": [label for label, value in zip(self.labels, row, strict=True) if value >= _THRESHOLD],
+                "probabilities": row,
+            }
+            for row in logits.sigmoid().tolist()
+        ]
 
     def _value(self, logits):
-        return pd.DataFrame({"value": logits[:, 0].numpy()})
+        return [{"value": value} for value in logits[:, 0].tolist()]
 
     @torch.inference_mode()
     def _logits(self, columns):
@@ -102,6 +106,8 @@ def open_network(folder, auto_model):
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
+    # It keeps what the largest batch took, once for each shape: gigabytes after some long ones. Answers take as long.
+    options.enable_cpu_mem_arena = False
     session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     inputs, outputs = ([each.name for each in sides] for sides in (session.get_inputs(), session.get_outputs()))
 

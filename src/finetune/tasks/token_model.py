@@ -40,12 +40,21 @@ class TokenModel(PythonModel):
         get O), entities (list of {label, text, start, end, score}: characters of the text, the end exclusive; score is
         the mean probability of the words' tags).
         """
-        texts = model_input[self.text_column].astype(str).tolist()
+        rows = self.answer_rows({self.text_column: model_input[self.text_column].astype(str).tolist()})
+        return pd.DataFrame(rows, dtype=object)
+
+    def answer_rows(self, columns):
+        """Return what `predict` does, as a dict of plain Python values per row: no frame is made for a single request.
+
+        `columns` gives the input column's texts.
+        """
+        texts = columns[self.text_column]
         words = [[(word.group(), word.start(), word.end()) for word in re.finditer(r"\S+", text)] for text in texts]
         answers = self._tags(words)
-        tags = [[tag for tag, _ in row] for row in answers]
-        entities = [self._entities(*row) for row in zip(texts, words, answers, strict=True)]
-        return pd.DataFrame({"tags": pd.Series(tags, dtype=object), "entities": pd.Series(entities, dtype=object)})
+        return [
+            {"tags": [tag for tag, _ in row[2]], "entities": self._entities(*row)}
+            for row in zip(texts, words, answers, strict=True)
+        ]
 
     @torch.inference_mode()
     def _tags(self, words):
@@ -128,6 +137,8 @@ def open_network(folder, auto_model):
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
+    # It keeps what the largest batch took, once for each shape: gigabytes after some long ones. Answers take as long.
+    options.enable_cpu_mem_arena = False
     session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     inputs, outputs = ([each.name for each in sides] for sides in (session.get_inputs(), session.get_outputs()))
 
