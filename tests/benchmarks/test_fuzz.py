@@ -9,11 +9,11 @@ def fuzz(benchmark):
 
 
 def states(fuzz, **last):
-    same = {"processes": frozenset({1, 2}), "threads": 9, "files": 20}
+    same = {"processes": frozenset({1, 2, 3}), "threads": 9, "files": 20}
     return [
         fuzz.State(**same, megabytes=400.0),
         fuzz.State(**same, megabytes=500.0),
-        fuzz.State(**{**same, "megabytes": 531.0, **last}),
+        fuzz.State(**{**same, "megabytes": 620.0, **last}),
     ]
 
 
@@ -21,10 +21,10 @@ def states(fuzz, **last):
     ("last", "said"),
     [
         ({}, []),
-        ({"processes": frozenset({1, 3})}, ["processes were [1, 2] and are [1, 3]"]),
+        ({"processes": frozenset({1, 3, 4})}, ["processes were [1, 2, 3] and are [1, 3, 4]"]),
         ({"threads": 10}, ["threads were 9 and are 10"]),
         ({"files": 21}, ["files were 20 and are 21"]),
-        ({"megabytes": 533.0}, ["memory grew by 33.0 MiB after the first 1000 requests; expected at most 32"]),
+        ({"megabytes": 630.0}, ["a worker grew by 65.0 MiB after the first 1000; expected at most 64"]),
     ],
 )
 def test_what_has_changed_is_said(fuzz, last: dict, said: list[str]) -> None:

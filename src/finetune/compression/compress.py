@@ -1,11 +1,12 @@
 """A trained model in, the fastest form of it that keeps its score out."""
 
+import contextlib
 import logging
 import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,6 +28,7 @@ from finetune.files import write_json
 from finetune.tasks import Task, task_named
 from finetune.training.batches import Padding, TokenRows, collate
 from finetune.training.contents import CHECKPOINT, COMPRESSION_RECORD, GRAPH, SCORE, TRAINING_RECORD
+from finetune.training.last_layer import use_all_tokens, use_first_token_only, why_all_tokens
 from finetune.training.model_folder import fill_folder, save_model_folder
 from finetune.training.network import load_model
 from finetune.training.problems import head_of, validated
@@ -153,10 +155,12 @@ def _make(
     graphs: dict[str, Path | InputError] = {}
     targets = head_of(task).targets
     plain = folder / "onnx.onnx"
+    longest, shortest = bench.timed[::-1][:2], bench.timed[:1]
+    batches = [bench.inputs(rows, targets) for rows in (longest, shortest, bench.timed[:5])]
     try:
         LOGGER.info("exporting %s as ONNX", type(model).__name__)
-        longest, shortest = bench.timed[::-1][:2], bench.timed[:1]
-        export_onnx(model, [bench.inputs(rows, targets) for rows in (longest, shortest, bench.timed[:5])], plain)
+        with _first_token_alone(model):
+            export_onnx(model, batches, plain)
     except InputError as error:
         return dict.fromkeys(wanted, error)
     for form in wanted:
@@ -166,6 +170,22 @@ def _make(
         elif form == "static":
             quantise_static(plain, path, _calibration(request, bench.padding, targets))
     return graphs
+
+
+@contextlib.contextmanager
+def _first_token_alone(model: transformers.PreTrainedModel) -> Iterator[None]:
+    """Let the last layer leave out what the head does not read, where that is known; then as it was.
+
+    The plain model is served as transformers computes it, and is timed so.
+    """
+    shorter = why_all_tokens(model) is None
+    if shorter:
+        use_first_token_only(model)
+    try:
+        yield
+    finally:
+        if shorter:
+            use_all_tokens(model)
 
 
 def _calibration(request: CompressRequest, padding: Padding, targets: Sequence[str]) -> list[dict[str, torch.Tensor]]:
