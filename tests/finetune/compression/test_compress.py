@@ -11,6 +11,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import transformers
 
 from finetune.compression import compress as module
 from finetune.compression.choice import PLAIN
@@ -123,3 +124,21 @@ def test_what_is_compressed_already_and_other_folders_are_refused(
     with pytest.raises(InputError, match="does not load as an MLflow model"):
         compress(replace(request_of, model=tmp_path), tmp_path / "again")
     assert not (tmp_path / "again").exists()
+
+
+def test_a_graph_leaves_out_what_the_head_does_not_read_and_the_plain_model_stays_as_it_was(
+    request_of: CompressRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_shorter(model: transformers.PreTrainedModel) -> bool:
+        return "forward" in vars(model.base_model.encoder.layer[-1])
+
+    seen = []
+
+    def export(model: transformers.PreTrainedModel, *ignored: object) -> None:
+        seen.append((model, is_shorter(model)))
+        raise InputError("not today")
+
+    monkeypatch.setattr(module, "export_onnx", export)
+    compress(request_of, tmp_path / "out")
+    ((model, shorter),) = seen
+    assert (shorter, is_shorter(model)) == (True, False)
