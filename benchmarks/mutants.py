@@ -20,10 +20,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("src", "components", "endpoints", "tests/finetune", "tests/components", "tests/amlocal")
-COPIED_FILES = (
-    "pyproject.toml",
-    *(f"tests/{name}.py" for name in ("conftest", "support", "answers_support", "rollout_support")),
-)
+COPIED_FILES = ("pyproject.toml", "tests/[!t]*.py", "tests/training_forks.py")
+"""Patterns: what tests share, and not the tests of the tree itself."""
 GATE, POLICY, VERDICT = "src/finetune/gate.py", "src/finetune/policy.py", "src/finetune/verdict.py"
 COMPARISON, ANSWERS = "src/finetune/comparison.py", "src/finetune/answers/test_rows.py"
 SLICES, SINGLE_LABEL, MULTI_LABEL, REGRESSION, TOKEN_LABELS, SPANS = (
@@ -283,8 +281,8 @@ def main() -> None:
         folder = Path(temporary)
         for name in COPIED:
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        for name in COPIED_FILES:
-            shutil.copy(ROOT / name, folder / name)
+        for path in (path for pattern in COPIED_FILES for path in ROOT.glob(pattern)):
+            shutil.copy(path, folder / path.relative_to(ROOT))
         for tests in sorted({GUARDS[mutant.file] for mutant in chosen}):
             done = run_tests(folder, tests)
             if done.returncode != 0:

@@ -232,6 +232,13 @@ def test_a_champion_without_its_comparison_is_refused(tmp_path: Path, change: di
         verify()
 
 
+def test_a_champion_that_was_measured_cannot_be_said_not_to_serve(tmp_path: Path) -> None:
+    verify = evaluate(tmp_path, CHALLENGER, CHAMPION)
+    edit_metrics(tmp_path, champion=None, comparison=None, nothing_serves_at="messages")
+    with pytest.raises(InputError, match="does not agree with what was measured"):
+        verify()
+
+
 @pytest.mark.parametrize("task", ["another", None, ["text-classification"]])
 def test_metrics_of_no_known_task_are_refused(tmp_path: Path, task: object) -> None:
     verify = evaluate(tmp_path, CHALLENGER, CHAMPION)
