@@ -14,6 +14,7 @@ from finetune.answers.slices import slices
 from finetune.comparison import interval
 from finetune.metrics.known import slice_metric
 from finetune.report.facts import Facts
+from finetune.report.markdown import figure, interval_text
 from finetune.report.trials import Trial
 from finetune.verdict import CHALLENGER, CHAMPION
 
@@ -62,6 +63,17 @@ def slice_rows(facts: Facts) -> list[SliceRow]:
             bounds = compared["value"], compared["low"], compared["high"]
             found.append(SliceRow(name, rows, figure, kind.metric(metric, old.take(mask)), *bounds, judged))
     return sorted(found, key=lambda part: part.low)
+
+
+def primary_with_interval(facts: Facts) -> str:
+    """Say how sure the challenger's primary metric is; empty where a champion is compared, or nothing was measured."""
+    policy, scored = facts.verdict["policy"], facts.scored[CHALLENGER]
+    metric, confidence = policy["primary_metric"], policy["confidence"]
+    value = facts.metrics["metrics"][CHALLENGER].get(metric)
+    if facts.metrics["comparison"] is not None or value is None or not len(scored):
+        return ""
+    bounds = interval_text(*interval(metric, facts.kind, scored, confidence), figure)
+    return f"{metric}: {value:.4f}, {confidence * 100:g} % interval of the bootstrap {bounds}."
 
 
 def varied(trials: Sequence[Trial]) -> list[str]:

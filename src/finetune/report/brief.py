@@ -5,7 +5,7 @@ from typing import Any
 
 from finetune.metrics.known import slice_metric
 from finetune.report import REPORT_PAGE
-from finetune.report.analysis import slice_rows
+from finetune.report.analysis import primary_with_interval, slice_rows
 from finetune.report.facts import Facts
 from finetune.report.limits import intended_use, limits
 from finetune.report.markdown import figure, interval_text, signed_figure, table
@@ -91,7 +91,7 @@ def _figures(facts: Facts) -> str:
     ]
     names = ["metric", "challenger", "champion", "difference", "interval", facts.kind.baseline_name]
     comparison = facts.metrics["comparison"]
-    quoted = ""
+    quoted = f"\n{said}\n" if (said := primary_with_interval(facts)) else ""
     if comparison is not None:
         interval = f"{comparison['difference']['confidence'] * 100:g} % interval of the paired bootstrap"
         quoted = f"\n{interval}; {comparison['test']}, p = {comparison['p_value']:.2g}.\n"

@@ -11,7 +11,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from finetune.gate import signed
 from finetune.metrics.known import LESS_IS_BETTER, slice_metric
 from finetune.report import figures
-from finetune.report.analysis import LEAST_TRIALS_FOR_IMPORTANCE, SliceRow, importance, slice_rows, varied
+from finetune.report.analysis import (
+    LEAST_TRIALS_FOR_IMPORTANCE,
+    SliceRow,
+    importance,
+    primary_with_interval,
+    slice_rows,
+    varied,
+)
 from finetune.report.facts import Facts
 from finetune.report.limits import intended_use, limits
 from finetune.report.markdown import interval_text
@@ -142,6 +149,7 @@ def _context(facts: Facts) -> dict[str, Any]:
         "baseline_name": facts.kind.baseline_name,
         "baseline": report.baseline,
         "comparison": facts.metrics["comparison"],
+        "primary_with_interval": primary_with_interval(facts),
         "slices": slices,
         "slice_figure": _slice_figure(facts, slices),
         "slice_metric": slice_metric(facts.task),

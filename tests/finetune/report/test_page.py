@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from finetune.comparison import interval
 from finetune.data.checks.finding import Finding
 from finetune.report.brief import render_brief
 from finetune.report.costs import CostRow, Prices
@@ -319,3 +320,16 @@ def test_the_losses_of_many_steps_are_drawn_as_means(make_facts: MakeFacts) -> N
     short = losses(replace(sweep, losses={"loss": noisy["loss"][:100]}))
     assert short is not None
     assert "means of" not in short.svg
+
+
+def test_without_a_champion_the_primary_metric_has_its_own_interval(make_facts: MakeFacts) -> None:
+    first = make_facts(champion=None)
+    metric, confidence = first.verdict["policy"]["primary_metric"], first.verdict["policy"]["confidence"]
+    low, high = interval(metric, first.kind, first.scored[CHALLENGER], confidence)
+    said = (
+        f"{first.metrics['metrics'][CHALLENGER][metric]:.4f}, 95 % interval of the bootstrap {low:.4f} to {high:.4f}."
+    )
+    assert low < first.metrics["metrics"][CHALLENGER][metric] < high
+    assert f"<p>{metric}: {said}</p>" in render_page(first)
+    assert f"{metric}: {said}" in render_brief(first)
+    assert "interval of the bootstrap" not in render_page(make_facts())
