@@ -13,7 +13,7 @@ from finetune.skus.measured import Run
 _MILLION = 1_000_000
 _OTHERS_PERCENT = 25
 """Of the cores, in use beyond what a run asked for: more than loading data, logging and the system take."""
-_NOT_CHOSEN = ("global_batch", "threads")
+_NOT_CHOSEN = ("global_batch", "rows_at_a_time", "threads")
 """Of train's settings: how work falls on processes, and threads, which matter on a CPU and are looked at there."""
 
 

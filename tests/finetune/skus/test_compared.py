@@ -82,6 +82,15 @@ def test_scaling_is_against_the_fewest_processes(make_run: MakeRun) -> None:
     assert (scaling["nodes"].speedup, scaling["nodes"].efficiency) == (4.0, 0.5)
 
 
+def test_how_work_falls_on_processes_is_no_difference(make_run: MakeRun) -> None:
+    settings = [{"rows_at_a_time": {"value": rows, "reason": ""}} for rows in ("32", "16")]
+    found = compare(
+        make_run("one", settings=settings[0]),
+        make_run("two", {"process_count_per_instance": 2}, settings=settings[1]),
+    )
+    assert found.computes[1].scaling is not None
+
+
 @pytest.mark.parametrize(
     "other",
     [
