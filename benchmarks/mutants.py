@@ -20,8 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("src", "components", "endpoints", "tests/finetune", "tests/components", "tests/amlocal")
-COPIED_FILES = ("pyproject.toml", "tests/[!t]*.py", "tests/training_forks.py")
-"""Patterns: what tests share, and not the tests of the tree itself."""
+COPIED_FILES = ("pyproject.toml", "tests/*.py")
 GATE, POLICY, VERDICT = "src/finetune/gate.py", "src/finetune/policy.py", "src/finetune/verdict.py"
 COMPARISON, ANSWERS = "src/finetune/comparison.py", "src/finetune/answers/test_rows.py"
 SLICES, SINGLE_LABEL, MULTI_LABEL, REGRESSION, TOKEN_LABELS, SPANS = (
